@@ -1,0 +1,3 @@
+//! The `callscribe` program: arguments in, exit code out.
+
+fn main() {}
