@@ -18,6 +18,9 @@
 //! `cli` touch sockets, clocks, tasks and files.
 
 pub mod asr;
+pub mod capture;
+pub mod cli;
 pub mod event;
 pub mod media;
 pub mod speech;
+pub mod wav;
