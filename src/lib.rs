@@ -18,6 +18,7 @@
 //! `cli` touch sockets, clocks, tasks and files.
 
 pub mod asr;
+pub mod config;
 pub mod event;
 pub mod media;
 pub mod speech;
