@@ -20,5 +20,6 @@
 pub mod asr;
 pub mod config;
 pub mod event;
+pub mod io;
 pub mod media;
 pub mod speech;
