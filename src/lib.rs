@@ -20,7 +20,9 @@
 pub mod asr;
 pub mod capture;
 pub mod cli;
+pub mod config;
 pub mod event;
+pub mod io;
 pub mod media;
 pub mod speech;
 pub mod wav;
