@@ -21,6 +21,7 @@ pub mod asr;
 pub mod capture;
 pub mod cli;
 pub mod config;
+pub mod eval;
 pub mod event;
 pub mod io;
 pub mod media;
