@@ -18,8 +18,11 @@
 //! `cli` touch sockets, clocks, tasks and files.
 
 pub mod asr;
+pub mod capture;
+pub mod cli;
 pub mod config;
 pub mod event;
 pub mod io;
 pub mod media;
 pub mod speech;
+pub mod wav;

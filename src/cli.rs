@@ -1,0 +1,5 @@
+//! The subcommands: each has its arguments and a `run` that gives the exit code (`sysexits.h`).
+
+pub mod exit;
+pub mod send;
+pub mod tail;
