@@ -18,3 +18,5 @@ pub const OS_ERROR: u8 = 71;
 pub const IO_ERROR: u8 = 74;
 /// Not permitted.
 pub const NO_PERMISSION: u8 = 77;
+/// Ended by SIGINT, as a shell reports it.
+pub const INTERRUPTED: u8 = 130;
