@@ -20,4 +20,5 @@
 pub mod asr;
 pub mod event;
 pub mod media;
+pub mod service;
 pub mod speech;
