@@ -3,3 +3,5 @@
 pub mod exit;
 pub mod send;
 pub mod tail;
+//! The subcommands: arguments in, exit code out.
+pub mod service;

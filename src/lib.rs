@@ -24,5 +24,6 @@ pub mod config;
 pub mod event;
 pub mod io;
 pub mod media;
+pub mod service;
 pub mod speech;
 pub mod wav;
