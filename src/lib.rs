@@ -25,5 +25,6 @@ pub mod eval;
 pub mod event;
 pub mod io;
 pub mod media;
+pub mod service;
 pub mod speech;
 pub mod wav;
