@@ -19,5 +19,6 @@
 
 pub mod asr;
 pub mod event;
+pub mod io;
 pub mod media;
 pub mod speech;

@@ -1,0 +1,7 @@
+//! The shell: sockets, clocks, tasks and files.
+
+pub mod http;
+pub mod part_audio;
+pub mod recogniser;
+pub mod transport;
+pub mod websocket;
