@@ -24,7 +24,7 @@ use super::transport::{Connector, TrustError};
 use super::websocket::{Event, WebSocket, X_AUTH_TOKEN};
 use crate::asr::Recognition;
 use crate::asr::auth::Credentials;
-use crate::asr::endpoint::Endpoint;
+use crate::asr::endpoint::{Endpoint, EndpointError};
 use crate::asr::failure::Failure;
 use crate::asr::retry::{self, Decision, Schedule};
 use crate::asr::session::{self, Output, Session};
@@ -285,6 +285,9 @@ fn now() -> std::time::Instant {
 /// Why a recogniser cannot be used at all.
 #[derive(Debug, thiserror::Error)]
 pub enum RecogniserError {
+    /// The address of the service cannot be used.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
     /// A session setting is out of range.
     #[error(transparent)]
     Session(#[from] session::SettingsError),
