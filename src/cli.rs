@@ -1,3 +1,8 @@
-//! The subcommands: arguments in, exit code out.
+//! The subcommands: each has its arguments and a `run` that gives the exit code (`sysexits.h`).
 
+pub mod demo;
+pub mod exit;
+pub mod send;
+pub mod tail;
+//! The subcommands: arguments in, exit code out.
 pub mod service;

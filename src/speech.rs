@@ -2,6 +2,10 @@
 //!
 //! [`utterance::Segmenter`] is the circuit: frames in, [`Output`]s out.
 
+pub mod cut;
+pub mod utterance;
+pub mod voice;
+
 use crate::media::{Frame, Samples};
 
 /// What the segmenter asks of the leg. For one utterance the order is `Started`, then for each part `PartOpened`,

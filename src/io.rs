@@ -1,0 +1,3 @@
+//! Everything that touches the world: sockets, clocks, threads, signals.
+
+pub mod publisher;

@@ -1,0 +1,194 @@
+//! Where to cut speech that is too long for one recognition.
+//!
+//! A cut in a pause costs nothing; a cut inside a sentence costs about two characters, wherever it
+//! falls. So from [`Settings::search_from`] on the first good pause is taken, and what counts as
+//! good shrinks as the limit comes near. Where there is no pause at all, the quietest place of the
+//! window that is still held back has to do.
+
+use crate::media::Samples;
+
+/// The rules of cutting, in samples of the call clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Length of a part from which on a pause ends it.
+    pub search_from: Samples,
+    /// The most a part may hold.
+    pub limit: Samples,
+    /// The most that is held back to choose from.
+    pub look_ahead: Samples,
+}
+
+/// A piece of the window that may be cut before or after, but not within: a frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Piece {
+    /// Its length.
+    pub len: Samples,
+    /// Its level in dBFS.
+    pub level: f32,
+    /// Whether it was taken for speech.
+    pub is_speech: bool,
+}
+
+/// Finds the pause that just ended with the last piece of the window, if it is long enough for a
+/// cut.
+///
+/// `offset` is the length of the part before the window. Gives the number of pieces before the cut,
+/// which falls in the middle of the pause.
+pub fn at_pause(window: &[Piece], offset: Samples, settings: &Settings) -> Option<usize> {
+    let (last, before) = window.split_last()?;
+    if !last.is_speech {
+        return None;
+    }
+    let quiet = before
+        .iter()
+        .rev()
+        .take_while(|piece| !piece.is_speech)
+        .count();
+    let run = before.len() - quiet..before.len();
+    let pause = length(&window[run.clone()]);
+    let cut = middle(window, run);
+    let part = offset + length(&window[..cut]);
+    (quiet > 0 && pause >= good_pause(part, settings)).then_some(cut)
+}
+
+/// Finds the best place of a window that must be cut now: the middle of its longest pause, or else
+/// the boundary with the quietest surroundings.
+///
+/// Gives the number of pieces before the cut, at least 1 and at most `window.len()`; 0 for an empty
+/// window.
+pub fn anywhere(window: &[Piece]) -> usize {
+    longest_pause(window).unwrap_or_else(|| quietest_boundary(window))
+}
+
+/// The pause that is worth a cut in a part of this length: [`EASY_PAUSE`] where the search starts,
+/// [`LEAST_PAUSE`] at the limit.
+fn good_pause(part: Samples, settings: &Settings) -> Samples {
+    let span = settings.limit.saturating_sub(settings.search_from).0.max(1);
+    let done = part.saturating_sub(settings.search_from).0.min(span);
+    let give = (EASY_PAUSE - LEAST_PAUSE).0;
+    EASY_PAUSE - Samples(give * done / span)
+}
+
+fn longest_pause(window: &[Piece]) -> Option<usize> {
+    let mut best = (LEAST_PAUSE, None);
+    let mut start = 0;
+    for run in window.chunk_by(|a, b| a.is_speech == b.is_speech) {
+        let range = start..start + run.len();
+        start = range.end;
+        // A later pause of the same length is better: it leaves more to the first part.
+        if !run[0].is_speech && length(run) >= best.0 {
+            best = (length(run), Some(middle(window, range)));
+        }
+    }
+    best.1
+}
+
+fn quietest_boundary(window: &[Piece]) -> usize {
+    (1..=window.len())
+        .min_by(|&a, &b| level_around(window, a).total_cmp(&level_around(window, b)))
+        .unwrap_or(0)
+}
+
+/// Mean level of the pieces on both sides of a boundary, the nearest weighing most.
+fn level_around(window: &[Piece], cut: usize) -> f32 {
+    let (before, after) = window.split_at(cut);
+    let near = before
+        .iter()
+        .rev()
+        .zip(WEIGHTS)
+        .chain(after.iter().zip(WEIGHTS));
+    let (sum, weight) = near.fold((0.0, 0.0), |(sum, total), (piece, weight)| {
+        (sum + weight * piece.level, total + weight)
+    });
+    sum / weight
+}
+
+/// The boundary nearest to the middle of a run of pieces, at least one piece from the start of the
+/// window.
+fn middle(window: &[Piece], run: std::ops::Range<usize>) -> usize {
+    let half = length(&window[run.clone()]).0 / 2;
+    let mut passed = 0;
+    let mut cut = run.start;
+    while cut < run.end && passed + window[cut].len.0 / 2 < half {
+        passed += window[cut].len.0;
+        cut += 1;
+    }
+    cut.max(1)
+}
+
+fn length(pieces: &[Piece]) -> Samples {
+    Samples(pieces.iter().map(|piece| piece.len.0).sum())
+}
+
+/// A pause between sentences.
+const EASY_PAUSE: Samples = Samples::from_ms(300);
+/// A pause between words; a plosive closes the mouth for as long.
+const LEAST_PAUSE: Samples = Samples::from_ms(60);
+/// The surroundings of a boundary reach 80 ms to either side.
+const WEIGHTS: [f32; 4] = [4.0, 3.0, 2.0, 1.0];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: Settings = Settings {
+        search_from: Samples::from_ms(40_000),
+        limit: Samples::from_ms(58_000),
+        look_ahead: Samples::from_ms(4_000),
+    };
+
+    #[test]
+    fn a_sentence_pause_is_taken_in_its_middle_as_soon_as_it_ends() {
+        let window = window(&[(100, true), (15, false), (1, true)]);
+        let cut = at_pause(&window, Samples::from_ms(40_000), &SETTINGS);
+        assert_eq!(cut, Some(107));
+    }
+
+    #[test]
+    fn a_pause_that_has_not_ended_is_waited_for() {
+        let window = window(&[(100, true), (15, false)]);
+        assert_eq!(at_pause(&window, SETTINGS.search_from, &SETTINGS), None);
+    }
+
+    #[test]
+    fn a_short_pause_is_left_at_first_and_taken_near_the_limit() {
+        let window = window(&[(10, true), (6, false), (1, true)]);
+        let early = at_pause(&window, Samples::from_ms(41_000), &SETTINGS);
+        let late = at_pause(&window, Samples::from_ms(57_000), &SETTINGS);
+        assert_eq!((early, late), (None, Some(13)));
+    }
+
+    #[test]
+    fn a_forced_cut_prefers_the_longest_pause_to_the_quietest_sound() {
+        let mut window = window(&[(20, true), (4, false), (20, true), (6, false), (20, true)]);
+        window[60].level = -75.0;
+        assert_eq!(anywhere(&window), 47);
+    }
+
+    #[test]
+    fn without_a_pause_the_quietest_surroundings_win() {
+        let mut window = window(&[(50, true)]);
+        for piece in &mut window[30..34] {
+            piece.level = -40.0;
+        }
+        assert_eq!(anywhere(&window), 32);
+    }
+
+    #[test]
+    fn a_cut_is_never_before_the_window() {
+        assert_eq!(anywhere(&[]), 0);
+        assert_eq!(anywhere(&window(&[(1, true)])), 1);
+        assert!(anywhere(&window(&[(3, false), (2, true)])) >= 1);
+    }
+
+    fn window(runs: &[(usize, bool)]) -> Vec<Piece> {
+        let piece = |is_speech| Piece {
+            len: Samples::from_ms(20),
+            level: if is_speech { -20.0 } else { -60.0 },
+            is_speech,
+        };
+        runs.iter()
+            .flat_map(|&(count, is_speech)| std::iter::repeat_n(piece(is_speech), count))
+            .collect()
+    }
+}

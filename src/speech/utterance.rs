@@ -1,0 +1,295 @@
+//! From frames to utterances: onset, hangover, parts.
+
+mod parts;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod withheld;
+
+pub use settings::{Settings, SettingsError, Timing};
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::media::{FRAME_SAMPLES, Frame, Law, Samples};
+use crate::speech::Output;
+use crate::speech::voice::{self, VoiceActivity};
+use parts::{Heard, Parts};
+use withheld::Withheld;
+
+/// Finds the utterances of one leg.
+///
+/// Give it the leg's frames and silences in their order and drain [`Segmenter::poll_output`] after
+/// each; it needs no clock, for audio is its time. An utterance is pre-roll, speech and post-roll.
+/// Whatever comes after the last speech is withheld until speech resumes, and stays outside when
+/// the hangover ends the utterance: nothing is sent in vain. Utterances never overlap, and every
+/// frame is in one of them or in silence.
+pub struct Segmenter {
+    settings: Arc<Settings>,
+    detector: Box<dyn VoiceActivity>,
+    /// Where the last input ended; the next one begins here.
+    position: Option<Samples>,
+    /// The law of the last frame, for silence made here.
+    law: Law,
+    verdicts: Verdicts,
+    /// What may still become part of an utterance: pre-roll between utterances, a pause within one.
+    withheld: Withheld,
+    phase: Phase,
+    next_utterance: u64,
+    outputs: VecDeque<Output>,
+}
+
+impl Segmenter {
+    /// A segmenter that has heard nothing.
+    pub fn new(settings: Arc<Settings>, detector: Box<dyn VoiceActivity>) -> Self {
+        Self {
+            settings,
+            detector,
+            position: None,
+            law: Law::Pcmu,
+            verdicts: Verdicts::default(),
+            withheld: Withheld::default(),
+            phase: Phase::Silence,
+            next_utterance: 0,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes the next frame. One that starts later than the last input ended closes what is open;
+    /// one that starts earlier is ignored.
+    pub fn handle_frame(&mut self, frame: &Frame) {
+        if frame.len == 0 || !self.continue_at(frame.start) {
+            return;
+        }
+        self.law = frame.law;
+        let (verdict, level) = self.judge(frame);
+        self.take(*frame, verdict, level);
+    }
+
+    /// Takes a stretch in which the sender sent nothing on purpose. A short one inside an utterance
+    /// becomes audible silence in it; a long one ends it, at the same cost.
+    pub fn handle_silence(&mut self, start: Samples, len: Samples) {
+        if len == Samples::ZERO || !self.continue_at(start) {
+            return;
+        }
+        let end = start + len;
+        let mut at = start;
+        while at < end && matches!(self.phase, Phase::Speech { .. }) {
+            at = self.take_silence(at, end);
+        }
+        let pre_roll = self.pre_roll_capacity();
+        if end - at > pre_roll {
+            at = end - pre_roll;
+            self.withheld.clear();
+            self.verdicts = Verdicts::default();
+        }
+        while at < end {
+            at = self.take_silence(at, end);
+        }
+    }
+
+    /// Closes the open utterance: the stream has ended or stalled. More may come, and opens
+    /// another.
+    pub fn handle_end(&mut self) {
+        self.end_utterance();
+        self.verdicts = Verdicts::default();
+    }
+
+    /// The next effect, until `None`.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Whether an utterance is open or about to be.
+    pub fn is_speech(&self) -> bool {
+        matches!(self.phase, Phase::Speech { .. })
+            || self.verdicts.speech_in(self.settings.onset_window()) > 0
+    }
+
+    /// Whether the input goes on from `start`.
+    fn continue_at(&mut self, start: Samples) -> bool {
+        let position = *self.position.get_or_insert(start);
+        if start > position {
+            self.handle_end();
+            self.withheld.clear();
+        }
+        start >= position
+    }
+
+    fn judge(&mut self, frame: &Frame) -> (Verdict, f32) {
+        let pcm = voice::decode(frame);
+        let level = voice::level_dbfs(&pcm);
+        let verdict = if u16::from(frame.lost) * 2 > u16::from(frame.len) {
+            Verdict::Unknown
+        } else if !frame.telephone_event && self.detector.is_speech(&pcm) {
+            Verdict::Speech
+        } else {
+            Verdict::Quiet
+        };
+        (verdict, level)
+    }
+
+    fn take_silence(&mut self, at: Samples, end: Samples) -> Samples {
+        let frame = silent_frame(self.law, at, end);
+        self.take(frame, Verdict::Quiet, voice::FLOOR_DBFS);
+        frame.end()
+    }
+
+    fn take(&mut self, frame: Frame, verdict: Verdict, level: f32) {
+        self.position = Some(frame.end());
+        if verdict != Verdict::Unknown {
+            self.verdicts.push(verdict == Verdict::Speech);
+        }
+        let is_speech = verdict == Verdict::Speech;
+        let heard = Heard {
+            frame,
+            is_speech,
+            level,
+        };
+        match self.phase {
+            Phase::Silence => self.take_in_silence(heard),
+            Phase::Speech { .. } => self.take_in_speech(heard, verdict),
+        }
+    }
+
+    fn take_in_silence(&mut self, heard: Heard) {
+        self.withheld.push(heard);
+        let speech = self.verdicts.speech_in(self.settings.onset_window());
+        if heard.is_speech && speech >= self.settings.onset_frames {
+            self.begin_utterance();
+        } else {
+            self.withheld.keep_last(self.pre_roll_capacity());
+        }
+    }
+
+    fn take_in_speech(&mut self, heard: Heard, verdict: Verdict) {
+        let Phase::Speech {
+            parts,
+            pause,
+            quiet,
+        } = &mut self.phase
+        else {
+            return;
+        };
+        let len = Samples(u64::from(heard.frame.len));
+        if heard.is_speech && self.verdicts.speech_in(RESUME_WINDOW) >= RESUME_FRAMES {
+            (*pause, *quiet) = (Samples::ZERO, Samples::ZERO);
+            self.withheld
+                .drain()
+                .for_each(|earlier| parts.push(earlier, &mut self.outputs));
+            return parts.push(heard, &mut self.outputs);
+        }
+        *pause += len;
+        if verdict == Verdict::Quiet {
+            *quiet += len;
+        }
+        if *pause <= self.settings.post_roll {
+            parts.push(heard, &mut self.outputs);
+        } else {
+            self.withheld.push(heard);
+        }
+        // Neither a loss nor a lone click decides, but they cannot keep an utterance open for ever.
+        let hangover = self.settings.hangover;
+        if *quiet >= hangover || *pause >= hangover + hangover {
+            self.end_utterance();
+        }
+    }
+
+    fn begin_utterance(&mut self) {
+        let window = self.settings.onset_window();
+        self.withheld
+            .start_before_speech(self.settings.pre_roll, window);
+        let Some(start) = self.withheld.start() else {
+            return;
+        };
+        let (utterance, cut) = (self.next_utterance, self.settings.cut);
+        self.next_utterance += 1;
+        let mut parts = Parts::open(cut, utterance, start, &mut self.outputs);
+        self.withheld
+            .drain()
+            .for_each(|heard| parts.push(heard, &mut self.outputs));
+        self.phase = Phase::Speech {
+            parts: Box::new(parts),
+            pause: Samples::ZERO,
+            quiet: Samples::ZERO,
+        };
+    }
+
+    fn end_utterance(&mut self) {
+        if let Phase::Speech { parts, .. } = std::mem::replace(&mut self.phase, Phase::Silence) {
+            parts.close(&mut self.outputs);
+            self.withheld.keep_last(self.pre_roll_capacity());
+        }
+    }
+
+    /// What an onset can reach back to: the window that decides on it, and the pre-roll before.
+    fn pre_roll_capacity(&self) -> Samples {
+        self.settings.pre_roll
+            + Samples(u64::from(self.settings.onset_window()) * FRAME_SAMPLES as u64)
+    }
+}
+
+impl fmt::Debug for Segmenter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Segmenter")
+            .field("position", &self.position)
+            .field("phase", &self.phase)
+            .field("next_utterance", &self.next_utterance)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+enum Phase {
+    Silence,
+    Speech {
+        parts: Box<Parts>,
+        /// Time since the last speech.
+        pause: Samples,
+        /// How much of it was certainly none.
+        quiet: Samples,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Speech,
+    Quiet,
+    /// The frame never arrived.
+    Unknown,
+}
+
+/// The last verdicts, one bit each, the newest lowest.
+#[derive(Clone, Copy, Debug, Default)]
+struct Verdicts(u64);
+
+impl Verdicts {
+    fn push(&mut self, is_speech: bool) {
+        self.0 = self.0 << 1 | u64::from(is_speech);
+    }
+
+    fn speech_in(self, frames: u32) -> u32 {
+        (self.0 & ((1 << frames) - 1)).count_ones()
+    }
+}
+
+/// At most one frame of the law's silence, from `at` and not past `end`.
+fn silent_frame(law: Law, at: Samples, end: Samples) -> Frame {
+    let len = (end - at).0.min(FRAME_SAMPLES as u64);
+    Frame {
+        start: at,
+        law,
+        g711: [match law {
+            Law::Pcmu => 0xFF,
+            Law::Pcma => 0xD5,
+        }; FRAME_SAMPLES],
+        len: u8::try_from(len).unwrap_or(u8::MAX),
+        lost: 0,
+        telephone_event: false,
+    }
+}
+
+/// Inside an utterance, so many of so many frames resume the speech: one alone may be a click.
+const RESUME_FRAMES: u32 = 2;
+const RESUME_WINDOW: u32 = 4;

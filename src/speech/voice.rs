@@ -1,0 +1,77 @@
+//! Voice activity: is somebody speaking in these 20 ms?
+
+mod gate;
+mod webrtc;
+
+pub use gate::Gate;
+pub use webrtc::WebRtc;
+
+use audio_codec_algorithms::{decode_alaw, decode_ulaw};
+
+use crate::media::{FRAME_SAMPLES, Frame, Law};
+
+/// Decides on one leg's frames, in their order.
+pub trait VoiceActivity {
+    /// Whether the frame holds speech; 16-bit linear at 8 kHz.
+    fn is_speech(&mut self, pcm: &[i16; FRAME_SAMPLES]) -> bool;
+
+    /// Forgets everything heard: the next frame begins another stream.
+    fn reset(&mut self);
+}
+
+/// The detectors there are to choose from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// [`WebRtc`] behind a [`Gate`].
+    #[default]
+    Webrtc,
+}
+
+impl Kind {
+    /// A new detector of this kind, for one leg.
+    pub fn detector(self) -> Box<dyn VoiceActivity> {
+        match self {
+            Self::Webrtc => Box::new(Gate::new(WebRtc::new())),
+        }
+    }
+}
+
+/// The frame as 16-bit linear PCM.
+pub fn decode(frame: &Frame) -> [i16; FRAME_SAMPLES] {
+    match frame.law {
+        Law::Pcmu => frame.g711.map(decode_ulaw),
+        Law::Pcma => frame.g711.map(decode_alaw),
+    }
+}
+
+/// Mean power of a frame in dBFS, a full-scale square wave being 0; not below [`FLOOR_DBFS`].
+pub fn level_dbfs(pcm: &[i16; FRAME_SAMPLES]) -> f32 {
+    let energy: i64 = pcm.iter().map(|&s| i64::from(s) * i64::from(s)).sum();
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a level needs no more than 24 bits"
+    )]
+    let mean = energy as f32 / FRAME_SAMPLES as f32;
+    let full_scale = 32_768.0_f32 * 32_768.0;
+    (10.0 * (mean / full_scale + f32::MIN_POSITIVE).log10()).max(FLOOR_DBFS)
+}
+
+/// The level of digital silence: half a step of A-law (ITU-T G.711) is -72 dBFS.
+pub const FLOOR_DBFS: f32 = -75.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn level_of_a_full_scale_square_wave_is_zero() {
+        assert!(level_dbfs(&[i16::MIN; FRAME_SAMPLES]).abs() < 0.01);
+        assert!((level_dbfs(&[-3_277; FRAME_SAMPLES]) + 20.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn digital_silence_has_the_floor_level() {
+        assert_eq!(level_dbfs(&[0; FRAME_SAMPLES]), FLOOR_DBFS);
+    }
+}
