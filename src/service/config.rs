@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::engine::scripted::Script;
+#[cfg(feature = "whisper")]
+use super::engine::whisper::WhisperConfig;
 use super::rules::Rules;
 
 /// The configuration of a service.
@@ -41,4 +43,7 @@ impl Default for ServiceConfig {
 pub enum EngineConfig {
     /// Says what its script says.
     Scripted(Script),
+    /// Recognises.
+    #[cfg(feature = "whisper")]
+    Whisper(WhisperConfig),
 }

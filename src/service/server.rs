@@ -31,6 +31,8 @@ use super::connection;
 use super::counters::Counters;
 use super::engine::Engine;
 use super::engine::scripted::Scripted;
+#[cfg(feature = "whisper")]
+use super::engine::whisper::{LoadError, Whisper};
 use super::handshake::{self, Refusal, Verdict};
 use super::rules::{Rules, Seats};
 
@@ -67,6 +69,10 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The recogniser cannot be used.
+    #[cfg(feature = "whisper")]
+    #[error(transparent)]
+    Engine(#[from] LoadError),
 }
 
 /// Starts a service on the current tokio runtime.
@@ -76,6 +82,8 @@ pub enum StartError {
 pub async fn start(config: ServiceConfig) -> Result<RunningService, StartError> {
     let engine = match config.engine {
         EngineConfig::Scripted(script) => Engine::Scripted(Scripted::new(script)),
+        #[cfg(feature = "whisper")]
+        EngineConfig::Whisper(whisper) => Engine::Whisper(Whisper::load(&whisper)?),
     };
     let listen_error = |source| StartError::Listen {
         addr: config.listen,
