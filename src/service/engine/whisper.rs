@@ -43,7 +43,7 @@ impl WhisperConfig {
     pub const fn new(model: PathBuf) -> Self {
         Self {
             model,
-            threads: 2,
+            threads: 1,
             workers: 1,
             queue: 256,
         }
