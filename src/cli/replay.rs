@@ -1,10 +1,6 @@
 //! `callscribe replay`: the same core over a capture, in virtual time.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "the command's answer"
-)]
+#![expect(clippy::print_stderr, reason = "the command's answer")]
 
 mod plan;
 mod recording;

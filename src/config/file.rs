@@ -27,6 +27,7 @@ pub struct File {
     /// `[log]`: what the daemon says of itself.
     pub log: Log,
     /// `[[line]]`: fixed ports with fixed roles.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub line: Vec<Line>,
 }
 
@@ -206,7 +207,7 @@ impl Default for PayloadTypes {
             pcmu: vec![0],
             pcma: vec![8],
             telephone_event: vec![101],
-            comfort_noise: vec![13],
+            comfort_noise: vec![13, 19],
         }
     }
 }

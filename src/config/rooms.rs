@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
 use crate::asr::auth::Credentials;
 use crate::asr::endpoint::Endpoint;
 use crate::asr::{retry, session};
@@ -18,9 +20,8 @@ impl File {
     pub fn for_replay() -> Self {
         let mut file = Self::default();
         file.rtp.unregistered_calls = true;
-        file.rtp.allowed_sources = ["0.0.0.0/0", "::/0"]
-            .map(|all| all.parse().expect("each is a network"))
-            .to_vec();
+        file.rtp.allowed_sources =
+            vec![IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())];
         file
     }
 
