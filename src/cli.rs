@@ -3,6 +3,5 @@
 pub mod demo;
 pub mod exit;
 pub mod send;
-pub mod tail;
-//! The subcommands: arguments in, exit code out.
 pub mod service;
+pub mod tail;
