@@ -90,7 +90,7 @@ fn add_capture(
     streams: &mut Vec<Stream>,
 ) -> Result<(), SendError> {
     let path = || path.to_owned();
-    let datagrams = capture::datagrams(bytes).map_err(|source| {
+    let mut datagrams = capture::datagrams(bytes).map_err(|source| {
         if source == CaptureError::NotACapture {
             SendError::UnknownKind(path())
         } else {
@@ -100,7 +100,7 @@ fn add_capture(
             }
         }
     })?;
-    let whole = datagrams.map_while(|datagram| {
+    let whole = datagrams.by_ref().map_while(|datagram| {
         datagram
             .inspect_err(|error| print_error(&format!("{}: {error}", path().display())))
             .ok()
@@ -109,12 +109,15 @@ fn add_capture(
         ssrc: args.ssrc,
         port: args.port,
     };
-    let flows = flow::select(flow::flows(whole), selection, targets.len()).map_err(|source| {
-        SendError::Selection {
+    let flows = flow::flows(whole);
+    for shortcoming in datagrams.counters().shortcomings() {
+        print_error(&format!("{}: {shortcoming}", path().display()));
+    }
+    let flows =
+        flow::select(flows, selection, targets.len()).map_err(|source| SendError::Selection {
             path: path(),
             source,
-        }
-    })?;
+        })?;
     let names: Vec<_> = flows.iter().map(ToString::to_string).collect();
     for ((name, packets), &target) in names.iter().zip(flow::packets(flows)).zip(targets) {
         let name = format!("{}, {name},", path().display());
