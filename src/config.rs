@@ -5,6 +5,7 @@
 
 mod check;
 pub mod file;
+mod rooms;
 mod value;
 
 use std::fmt;

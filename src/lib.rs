@@ -18,6 +18,7 @@
 //! `cli` touch sockets, clocks, tasks and files.
 
 pub mod asr;
+pub mod call;
 pub mod capture;
 pub mod cli;
 pub mod config;

@@ -3,6 +3,7 @@
 //! [`receiver::Receiver`] is the circuit of this room; everything else is one of its parts. It takes the datagrams of
 //! one port and gives [`Frame`]s: 20 ms of sound each, contiguous on the call clock, with what was lost said.
 
+pub mod admission;
 mod concealment;
 mod drift;
 mod dtmf;

@@ -18,5 +18,7 @@ pub const OS_ERROR: u8 = 71;
 pub const IO_ERROR: u8 = 74;
 /// Not permitted.
 pub const NO_PERMISSION: u8 = 77;
+/// The configuration cannot be used; the service manager does not try again.
+pub const CONFIG: u8 = 78;
 /// Ended by SIGINT, as a shell reports it.
 pub const INTERRUPTED: u8 = 130;

@@ -32,9 +32,6 @@ impl File {
     /// What is legal but foolish, as sentences.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        if self.rtp.allowed_sources.is_empty() {
-            warnings.push("rtp.allowed-sources is empty: nobody is heard".to_owned());
-        }
         if self
             .rtp
             .allowed_sources
@@ -65,6 +62,10 @@ impl File {
 impl Rtp {
     fn check(&self) -> Result<(), Fault> {
         self.payload_types.check()?;
+        if self.allowed_sources.is_empty() {
+            let message = "is empty: nobody would be heard; name the networks of your PBX";
+            return Err(("rtp.allowed-sources", message.to_owned()));
+        }
         let mut seen = BTreeSet::new();
         match self
             .allowed_sources

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
+use crate::asr::session::AudioFormat;
 use crate::config::value::{LogFormat, Milliseconds, PortRange, SocketMode};
 use crate::event::Role;
 
 /// The whole file.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct File {
     /// `[rtp]`: what is received, from whom.
@@ -30,7 +31,7 @@ pub struct File {
 }
 
 /// `[rtp]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Rtp {
     /// Address to receive on.
@@ -39,8 +40,6 @@ pub struct Rtp {
     pub port_range: PortRange,
     /// Networks that may send; a datagram from elsewhere is counted and dropped.
     pub allowed_sources: Vec<IpNet>,
-    /// RTP payload types and what they carry.
-    pub payload_types: PayloadTypes,
     /// Whether a sender on a port that nobody registered begins a call of its own.
     pub unregistered_calls: bool,
     /// How long a hole in the sequence waits for its packet.
@@ -57,10 +56,12 @@ pub struct Rtp {
     pub workers: u16,
     /// Kernel buffer of each socket, in bytes; 0 leaves the system's default.
     pub receive_buffer_bytes: usize,
+    /// RTP payload types and what they carry.
+    pub payload_types: PayloadTypes,
 }
 
 /// `rtp.payload-types`
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct PayloadTypes {
     /// G.711 µ-law.
@@ -74,7 +75,7 @@ pub struct PayloadTypes {
 }
 
 /// `[speech]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Speech {
     /// Audio kept from before the onset.
@@ -83,14 +84,18 @@ pub struct Speech {
     pub hangover_ms: Milliseconds<100, 5_000>,
     /// Audio kept after the last voiced frame.
     pub post_roll_ms: Milliseconds<0, 2_000>,
+    /// Speech that opens an utterance.
+    pub onset_ms: Milliseconds<20, 500>,
     /// From this length on a pause ends a part.
-    pub cut_from_ms: Milliseconds<5_000, 58_000>,
+    pub cut_from_ms: Milliseconds<1_000, 58_000>,
     /// No part is longer than this.
-    pub part_limit_ms: Milliseconds<10_000, 58_000>,
+    pub part_limit_ms: Milliseconds<2_000, 58_000>,
+    /// Audio held back, from `cut-from-ms` on, to choose the place of a cut.
+    pub look_ahead_ms: Milliseconds<100, 20_000>,
 }
 
 /// `[asr]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Asr {
     /// The recogniser's name in the lines.
@@ -104,6 +109,7 @@ pub struct Asr {
     /// How audio is sent.
     pub audio_format: AudioFormat,
     /// Value of `X-Auth-Token`.
+    #[serde(serialize_with = "masked")]
     pub token: Option<SecretString>,
     /// File with the value of `X-Auth-Token`, read again when it changes.
     pub token_file: Option<PathBuf>,
@@ -123,28 +129,16 @@ pub struct Asr {
     pub vocabulary_id: Option<String>,
     /// Time for DNS, TCP, TLS and handshake together.
     pub connect_timeout_ms: Milliseconds<100, 60_000>,
-    /// Time for the service to answer START, and to answer END with the final text.
+    /// Time for the service to answer END with the final text.
     pub answer_timeout_ms: Milliseconds<1_000, 120_000>,
     /// Sessions that a part may take before it is given up.
     pub attempts: u8,
-}
-
-/// `asr.audio-format`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub enum AudioFormat {
-    /// 16-bit linear, 16 kB/s.
-    #[serde(rename = "pcm8k16bit")]
-    Pcm,
-    /// µ-law, 8 kB/s.
-    #[serde(rename = "ulaw8k8bit")]
-    Ulaw,
-    /// A-law, 8 kB/s.
-    #[serde(rename = "alaw8k8bit")]
-    Alaw,
+    /// For how long after its last word a part is tried before it is given up.
+    pub give_up_after_ms: Milliseconds<1_000, 3_600_000>,
 }
 
 /// `[events]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Events {
     /// Unix socket that readers connect to.
@@ -158,7 +152,7 @@ pub struct Events {
 }
 
 /// `[log]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Log {
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,callscribe::media=debug`.
@@ -168,7 +162,7 @@ pub struct Log {
 }
 
 /// `[[line]]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Line {
     /// Begins the id of each of its calls.
@@ -178,7 +172,7 @@ pub struct Line {
 }
 
 /// `line.legs`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LineLeg {
     /// The port, in `rtp.port-range`.
@@ -193,7 +187,6 @@ impl Default for Rtp {
             bind_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             port_range: PortRange::new(20_000, 20_999),
             allowed_sources: private_networks(),
-            payload_types: PayloadTypes::default(),
             unregistered_calls: false,
             reorder_wait_ms: Milliseconds::new(100),
             conceal_loss: true,
@@ -202,6 +195,7 @@ impl Default for Rtp {
             tick_ms: Milliseconds::new(5),
             workers: 0,
             receive_buffer_bytes: 0,
+            payload_types: PayloadTypes::default(),
         }
     }
 }
@@ -223,8 +217,10 @@ impl Default for Speech {
             pre_roll_ms: Milliseconds::new(300),
             hangover_ms: Milliseconds::new(600),
             post_roll_ms: Milliseconds::new(200),
+            onset_ms: Milliseconds::new(80),
             cut_from_ms: Milliseconds::new(40_000),
             part_limit_ms: Milliseconds::new(58_000),
+            look_ahead_ms: Milliseconds::new(4_000),
         }
     }
 }
@@ -236,19 +232,20 @@ impl Default for Asr {
             endpoint: "ws://127.0.0.1:9020".to_owned(),
             project_id: "local".to_owned(),
             property: "chinese_8k_common".to_owned(),
-            audio_format: AudioFormat::Pcm,
+            audio_format: AudioFormat::Pcm8k16bit,
             token: None,
             token_file: None,
             ca_file: None,
             fragment_ms: Milliseconds::new(400),
-            add_punctuation: false,
+            add_punctuation: true,
             digit_norm: true,
             interim_results: false,
             word_info: false,
             vocabulary_id: None,
             connect_timeout_ms: Milliseconds::new(5_000),
-            answer_timeout_ms: Milliseconds::new(18_000),
-            attempts: 2,
+            answer_timeout_ms: Milliseconds::new(30_000),
+            attempts: 8,
+            give_up_after_ms: Milliseconds::new(60_000),
         }
     }
 }
@@ -285,4 +282,9 @@ fn private_networks() -> Vec<IpNet> {
     ]
     .map(|network| network.parse().expect("each is a network"))
     .to_vec()
+}
+
+/// Shows that there is a secret, and nothing of it.
+fn masked<S: Serializer>(secret: &Option<SecretString>, to: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(|_| "********").serialize(to)
 }
