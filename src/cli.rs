@@ -6,4 +6,5 @@ pub mod exit;
 pub mod replay;
 pub mod run;
 pub mod send;
+pub mod service;
 pub mod tail;

@@ -11,6 +11,8 @@ mod value;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
+
 pub use file::File;
 pub use value::{LogFormat, Milliseconds, PortRange, SocketMode};
 
@@ -80,6 +82,24 @@ pub fn load(path: &Path) -> Result<File, ConfigError> {
 /// # Errors
 /// When it is not valid; the error names the key and the line.
 pub fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
+    let file: File = read(path, text)?;
+    file.check().map_err(|(key, message)| {
+        let key = key.to_owned();
+        let place = Place {
+            key,
+            ..Place::default()
+        };
+        ConfigError::Invalid {
+            path: path.to_owned(),
+            place,
+            message,
+        }
+    })?;
+    Ok(file)
+}
+
+/// Reads TOML into the type that holds it; `path` only names it.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
     let invalid = |place, message| ConfigError::Invalid {
         path: path.to_owned(),
         place,
@@ -87,7 +107,7 @@ pub fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
     };
     let parser = toml::Deserializer::parse(text)
         .map_err(|error| invalid(place(text, error.span(), ""), error.message().to_owned()))?;
-    let file: File = serde_path_to_error::deserialize(parser).map_err(|error| {
+    serde_path_to_error::deserialize(parser).map_err(|error| {
         let key = error.path().to_string();
         let error = error.into_inner();
         let place = place(text, error.span(), &key);
@@ -97,17 +117,7 @@ pub fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
             error.message()
         };
         invalid(place, message.to_owned())
-    })?;
-    file.check().map_err(|(key, message)| {
-        invalid(
-            Place {
-                key: key.to_owned(),
-                ..Place::default()
-            },
-            message,
-        )
-    })?;
-    Ok(file)
+    })
 }
 
 /// A message of the parser may repeat the value that it refuses.
@@ -121,6 +131,7 @@ fn is_secret(key: &str) -> bool {
         "asr.password",
     ]
     .contains(&key)
+        || key.starts_with("credentials.")
 }
 
 fn place(text: &str, span: Option<std::ops::Range<usize>>, key: &str) -> Place {

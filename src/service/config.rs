@@ -1,9 +1,15 @@
 //! What the service is told at its start.
 
+pub mod file;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::engine::scripted::Script;
+#[cfg(feature = "whisper")]
+use super::engine::whisper::WhisperConfig;
+use super::fault::Fault;
+use super::gate::Credentials;
 use super::rules::Rules;
 
 /// The configuration of a service.
@@ -17,6 +23,10 @@ pub struct ServiceConfig {
     pub engine: EngineConfig,
     /// Limits and manners of each connection.
     pub rules: Rules,
+    /// Who may connect.
+    pub credentials: Credentials,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
     /// Connections open at once; the next handshake is refused with 429.
     pub max_connections: usize,
     /// Sessions open at once; the next START is refused with `SIS.0312`.
@@ -30,6 +40,8 @@ impl Default for ServiceConfig {
             tls: None,
             engine: EngineConfig::Scripted(Script::default()),
             rules: Rules::default(),
+            credentials: Credentials::default(),
+            faults: Vec::new(),
             max_connections: 10_000,
             max_sessions: 10_000,
         }
@@ -41,4 +53,7 @@ impl Default for ServiceConfig {
 pub enum EngineConfig {
     /// Says what its script says.
     Scripted(Script),
+    /// Recognises.
+    #[cfg(feature = "whisper")]
+    Whisper(WhisperConfig),
 }

@@ -5,7 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Counters of the whole service, shared by its connections.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Handshakes refused.
+    /// WebSocket handshakes begun.
+    pub handshakes: Counter,
+    /// START messages received.
+    pub starts: Counter,
+    /// Requests refused.
     pub refused: Counter,
     /// Connections accepted.
     pub connections: Gauge,

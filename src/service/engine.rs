@@ -1,17 +1,24 @@
 //! What turns the audio of a session into text.
 
 pub mod scripted;
+#[cfg(feature = "whisper")]
+pub mod whisper;
 
 use crate::asr::message::{Segment, SegmentResult, WordInfo};
 
 use super::audio::Audio;
 use super::settings::Settings;
 use scripted::Scripted;
+#[cfg(feature = "whisper")]
+use whisper::Whisper;
 
 /// The engines, by name: the name starts every trace id, so that scripted text never passes for recognition.
 pub enum Engine {
     /// Says what its script says.
     Scripted(Scripted),
+    /// Recognises.
+    #[cfg(feature = "whisper")]
+    Whisper(Whisper),
 }
 
 /// Audio on its way to an engine.
@@ -68,6 +75,8 @@ impl Engine {
     pub fn name(&self) -> &str {
         match self {
             Self::Scripted(_) => Scripted::NAME,
+            #[cfg(feature = "whisper")]
+            Self::Whisper(whisper) => whisper.name(),
         }
     }
 
@@ -78,6 +87,8 @@ impl Engine {
     pub async fn recognise(&self, job: Job) -> Outcome {
         match self {
             Self::Scripted(scripted) => scripted.recognise(job).await,
+            #[cfg(feature = "whisper")]
+            Self::Whisper(whisper) => whisper.recognise(job).await,
         }
     }
 }

@@ -5,14 +5,14 @@
     reason = "the shell of the service: sockets, clocks and waiting"
 )]
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use hyper::body::Incoming;
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
@@ -31,7 +31,12 @@ use super::connection;
 use super::counters::Counters;
 use super::engine::Engine;
 use super::engine::scripted::Scripted;
+#[cfg(feature = "whisper")]
+use super::engine::whisper::{LoadError, Whisper};
+use super::fault::{Action, Faults};
+use super::gate::Gate;
 use super::handshake::{self, Refusal, Verdict};
+use super::iam;
 use super::rules::{Rules, Seats};
 
 /// A service that is listening; dropping it ends every connection at once.
@@ -49,6 +54,8 @@ pub(super) struct Shared {
     pub(super) rules: Arc<Rules>,
     pub(super) seats: Seats,
     pub(super) counters: Counters,
+    pub(super) faults: Faults,
+    gate: Mutex<Gate>,
     /// Starts the trace ids of this run: engine and start time.
     pub(super) name: String,
     max_connections: usize,
@@ -67,6 +74,13 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The system gives no random numbers.
+    #[error("cannot get random numbers from the system")]
+    Random(#[from] aws_lc_rs::error::Unspecified),
+    /// The recogniser cannot be used.
+    #[cfg(feature = "whisper")]
+    #[error(transparent)]
+    Engine(#[from] LoadError),
 }
 
 /// Starts a service on the current tokio runtime.
@@ -76,6 +90,8 @@ pub enum StartError {
 pub async fn start(config: ServiceConfig) -> Result<RunningService, StartError> {
     let engine = match config.engine {
         EngineConfig::Scripted(script) => Engine::Scripted(Scripted::new(script)),
+        #[cfg(feature = "whisper")]
+        EngineConfig::Whisper(whisper) => Engine::Whisper(Whisper::load(&whisper)?),
     };
     let listen_error = |source| StartError::Listen {
         addr: config.listen,
@@ -91,6 +107,8 @@ pub async fn start(config: ServiceConfig) -> Result<RunningService, StartError> 
         rules: Arc::new(config.rules),
         seats: Seats::new(config.max_sessions),
         counters: Counters::default(),
+        faults: Faults::new(config.faults),
+        gate: Mutex::new(Gate::new(config.credentials, &random_secret()?)),
         max_connections: config.max_connections,
         tls: config.tls.map(TlsAcceptor::from),
     });
@@ -111,6 +129,11 @@ impl RunningService {
         &self.shared.counters
     }
 
+    /// The faults in force.
+    pub fn faults(&self) -> &Faults {
+        &self.shared.faults
+    }
+
     /// The engine's name, as it starts every trace id.
     pub fn engine(&self) -> &str {
         self.shared.engine.name()
@@ -123,6 +146,13 @@ impl RunningService {
             debug!("connections still open after the grace time; dropping them");
         }
     }
+}
+
+/// What the tokens of this run are sealed with.
+fn random_secret() -> Result<[u8; 32], aws_lc_rs::error::Unspecified> {
+    let mut secret = [0; 32];
+    aws_lc_rs::rand::fill(&mut secret)?;
+    Ok(secret)
 }
 
 /// The engine and the start time in hexadecimal milliseconds: no two runs share a trace id.
@@ -176,10 +206,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let upgrade = Mutex::new(None);
-    let answer = service_fn(|request| {
-        let answer = answer(request, &shared, &upgrade);
-        async { Ok::<_, Infallible>(answer.await) }
-    });
+    let answer = service_fn(|request| answer(request, &shared, &upgrade));
     let http = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HANDSHAKE_TIMEOUT)
@@ -206,30 +233,75 @@ pub(super) async fn asked_to_stop(mut stopped: watch::Receiver<bool>) {
     drop(stopped.wait_for(|&stopping| stopping).await);
 }
 
+/// The peer gets no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("dropped by a fault")]
+struct Dropped;
+
 async fn answer(
     mut request: Request<Incoming>,
     shared: &Shared,
     upgrade: &Mutex<Option<OnUpgrade>>,
-) -> Response<Body> {
+) -> Result<Response<Body>, Dropped> {
     let on_upgrade = hyper::upgrade::on(&mut request);
-    let (parts, _body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     match handshake::route(&parts) {
-        Verdict::Upgrade(_) if shared.is_full() => {
-            refuse(&Refusal::throttled(shared.max_connections), shared)
-        }
-        Verdict::Upgrade(accept_key) => {
-            *upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some(on_upgrade);
-            switching_protocols(&accept_key)
-        }
-        Verdict::Token => refuse(&Refusal::not_found(), shared),
-        Verdict::Refuse(refusal) => refuse(&refusal, shared),
+        Verdict::Refuse(refusal) => Ok(refuse(&refusal, shared)),
+        Verdict::Token => Ok(issue_token(Body::new(body), shared).await),
+        Verdict::Upgrade(accept_key) => match shared.admit(&parts).await? {
+            Err(refusal) => Ok(refuse(&refusal, shared)),
+            Ok(()) => {
+                *upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some(on_upgrade);
+                Ok(switching_protocols(&accept_key))
+            }
+        },
     }
 }
 
 impl Shared {
-    fn is_full(&self) -> bool {
-        self.counters.connections.open() >= self.max_connections as u64
+    /// Faults first, then credentials, then the quota.
+    async fn admit(&self, request: &Parts) -> Result<Result<(), Refusal>, Dropped> {
+        let ordinal = self.counters.handshakes.add(1) + 1;
+        for fault in self.faults.of_handshake(ordinal) {
+            self.counters.faults.add(1);
+            match fault.action {
+                Action::Refuse {
+                    status,
+                    code,
+                    message,
+                } => {
+                    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+                    return Ok(Err(Refusal::new(status, &code, &message)));
+                }
+                Action::Delay(delay) => tokio::time::sleep(delay.duration()).await,
+                Action::Silence => std::future::pending().await,
+                _ => return Err(Dropped),
+            }
+        }
+        let admitted = self.gate().admit(request, jiff::Timestamp::now());
+        let is_full = self.counters.connections.open() >= self.max_connections as u64;
+        Ok(match admitted {
+            Ok(()) if is_full => Err(Refusal::throttled(self.max_connections)),
+            admitted => admitted,
+        })
     }
+
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn issue_token(body: Body, shared: &Shared) -> Response<Body> {
+    let body = axum::body::to_bytes(body, LARGEST_BODY)
+        .await
+        .unwrap_or_default();
+    let answer = iam::answer(&shared.gate(), &body, jiff::Timestamp::now());
+    let mut response = json_response(answer.status, answer.body);
+    if let Some(token) = answer.token.and_then(|token| token.parse().ok()) {
+        shared.counters.tokens.add(1);
+        response.headers_mut().insert("x-subject-token", token);
+    }
+    response
 }
 
 fn switching_protocols(accept_key: &str) -> Response<Body> {
@@ -266,5 +338,8 @@ fn json_response(status: StatusCode, body: String) -> Response<Body> {
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
 }
+
+/// Bytes of a request for a token at most.
+const LARGEST_BODY: usize = 64 * 1024;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -50,7 +50,7 @@ impl Scripted {
 
     /// Says its text.
     pub(super) async fn recognise(&self, job: Job) -> Outcome {
-        if !job.interim {
+        if !job.interim && !self.script.delay.is_zero() {
             tokio::time::sleep(self.script.delay).await;
         }
         match &self.script.says {
