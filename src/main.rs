@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use callscribe::cli::{check_config, demo, replay, run, send, tail};
+use callscribe::cli::{check_config, demo, replay, run, send, service, tail};
 use clap::{Parser, Subcommand};
 
 /// Writes down what is said on telephone calls: RTP in, Mandarin transcripts as JSON lines out.
@@ -17,6 +17,7 @@ struct Arguments {
 enum Command {
     Run(run::RunArgs),
     CheckConfig(check_config::CheckConfigArgs),
+    Service(service::ServiceArgs),
     Replay(replay::ReplayArgs),
     Send(send::SendArgs),
     Tail(tail::TailArgs),
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(args) => run::run(&args),
         Command::CheckConfig(args) => check_config::run(&args),
+        Command::Service(args) => service::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Tail(args) => tail::run(&args),
