@@ -34,6 +34,7 @@ docs: packages
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
 
 packages:
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust, see https://rustup.rs" >&2; exit 69; }
 	@scripts/need-packages $(BUILD_PACKAGES)
 
 test-packages: packages

@@ -112,6 +112,34 @@ pub struct Counters {
     pub reassembled: u64,
 }
 
+impl Counters {
+    /// What should have been datagrams but could not be given, as sentences for the user.
+    pub fn shortcomings(&self) -> Vec<String> {
+        let sentence = |count: u64, what: &str| (count > 0).then(|| format!("{count} {what}"));
+        let fragments = if self.reassembled == 0 {
+            self.fragments
+        } else {
+            0
+        };
+        [
+            sentence(
+                self.cut_short,
+                "packets were stored only in part; capture again without a snap length",
+            ),
+            sentence(self.malformed, "packets contradict themselves"),
+            sentence(
+                self.unsupported_link,
+                "packets are of a link type that is not read here",
+            ),
+            sentence(self.untimed, "packets have no time"),
+            sentence(fragments, "IP fragments never made a whole datagram"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
 /// Why a capture cannot be read, or not to its end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CaptureError {

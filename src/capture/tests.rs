@@ -210,6 +210,8 @@ fn packet_cut_by_the_snap_length_is_counted_not_given() {
     file[original_length] += 1;
     let (read, counters) = read(&file);
     assert_eq!((read.len(), counters.cut_short), (0, 1));
+    let said = counters.shortcomings();
+    assert!(said.len() == 1 && said[0].starts_with("1 packets were stored only in part"));
 }
 
 #[test]

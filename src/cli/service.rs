@@ -227,7 +227,7 @@ pub fn default_model() -> PathBuf {
 const fn exit_code(error: &ServiceError) -> u8 {
     match error {
         ServiceError::Config(ConfigError::Unreadable { .. }) => exit::NO_INPUT,
-        ServiceError::Config(_) | ServiceError::Fault(_) | ServiceError::Tls(_) => CONFIG,
+        ServiceError::Config(_) | ServiceError::Fault(_) | ServiceError::Tls(_) => exit::CONFIG,
         #[cfg(not(feature = "whisper"))]
         ServiceError::NoRecogniser => exit::UNAVAILABLE,
         #[cfg(feature = "whisper")]
@@ -247,9 +247,6 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         _ => Err("expected a whole number from 1 on".to_owned()),
     }
 }
-
-/// The configuration is wrong.
-const CONFIG: u8 = 78;
 
 /// How long open sessions may take to finish.
 const GRACE: Duration = Duration::from_secs(10);

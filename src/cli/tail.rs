@@ -18,7 +18,7 @@ use crate::cli::tail::text::Renderer;
 /// Follow the daemon's events.
 #[derive(Clone, Debug, Args)]
 pub struct TailArgs {
-    /// The daemon's socket, key `socket` of [events] in its configuration
+    /// The daemon's socket, key `events.socket` of its configuration
     #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     pub socket: PathBuf,
     /// Begin with this line of the journal, or with its oldest [default: with the next line]

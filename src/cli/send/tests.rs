@@ -4,6 +4,7 @@
     reason = "a socket plays the receiver, and pace is measured by the clock"
 )]
 
+use std::fs;
 use std::io::Cursor;
 use std::net::UdpSocket;
 
@@ -12,6 +13,9 @@ use rtp_rs::RtpReader;
 
 use super::*;
 use crate::capture::Writer;
+use crate::cli::send::packetizer::Packetizer;
+use crate::cli::send::source::profile;
+use crate::wav;
 
 #[derive(Debug, Parser)]
 struct Command {
