@@ -1,6 +1,7 @@
 //! Everything that touches the world: sockets, clocks, threads, signals.
 
 pub mod assignment;
+pub mod control;
 pub mod http;
 pub mod logging;
 pub mod media_worker;
@@ -9,4 +10,5 @@ pub mod publisher;
 pub mod recogniser;
 pub mod sockets;
 pub mod transport;
+pub mod unix_socket;
 pub mod websocket;

@@ -10,6 +10,7 @@
     reason = "the clock of the core is read here"
 )]
 
+mod orders;
 mod recognition;
 
 use std::io;
@@ -22,14 +23,17 @@ use mio::{Events, Interest, Poll, Token};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::MissedTickBehavior;
-use tracing::{error, warn};
+use tracing::{error, trace, warn};
 
+use crate::call::feedback;
 use crate::call::switchboard::{Line, PortIndex, Settings, Switchboard};
 use crate::call::{Output, WallClock};
 use crate::config::file;
-use crate::event::{EndReason, GapReason};
+use crate::event::GapReason;
 use crate::io::publisher::Publisher;
 use crate::io::recogniser::Recogniser;
+use orders::Farewells;
+pub use orders::{Command, Survey};
 use recognition::{Recognitions, Report};
 
 /// Largest datagram that can be audio: beyond any MTU that carries RTP. Longer ones arrive cut and are refused.
@@ -55,16 +59,6 @@ pub struct Assignment {
     pub settings: Arc<Settings>,
     /// How often it wakes.
     pub tick: Duration,
-}
-
-/// What a worker is told from other threads.
-#[derive(Debug)]
-pub enum Command {
-    /// End every call, begin none, and stop when the last words have their text, or at the deadline.
-    Drain {
-        /// When to give up on what is still being recognised.
-        deadline: Instant,
-    },
 }
 
 /// A running worker.
@@ -177,6 +171,7 @@ fn set_up(
         recognitions: Recognitions::new(make_recogniser()),
         publisher,
         orders,
+        farewells: Farewells::default(),
         draining: None,
         next_wall_clock: Instant::now(),
     };
@@ -201,6 +196,7 @@ struct Worker {
     recognitions: Recognitions,
     publisher: Publisher,
     orders: mpsc::Receiver<Command>,
+    farewells: Farewells,
     draining: Option<Instant>,
     next_wall_clock: Instant,
 }
@@ -212,11 +208,12 @@ impl Worker {
         loop {
             ticks.tick().await;
             let now = Instant::now();
-            self.take_orders(now);
+            self.read_wall_clock(now);
             if let Err(error) = self.receive(now) {
                 error!(%error, "cannot wait for datagrams; the worker stops");
                 return;
             }
+            self.take_orders(now);
             self.switchboard.handle_timeout(now);
             self.take_reports(now);
             self.perform();
@@ -226,18 +223,10 @@ impl Worker {
         }
     }
 
-    fn take_orders(&mut self, now: Instant) {
+    fn read_wall_clock(&mut self, now: Instant) {
         if now >= self.next_wall_clock {
             self.next_wall_clock = now + WALL_CLOCK_INTERVAL;
             self.switchboard.set_wall_clock(wall_clock());
-        }
-        while let Ok(order) = self.orders.try_recv() {
-            match order {
-                Command::Drain { deadline } => {
-                    self.draining = Some(deadline);
-                    self.switchboard.handle_close(EndReason::Shutdown, now);
-                }
-            }
         }
     }
 
@@ -301,12 +290,27 @@ impl Worker {
     fn perform(&mut self) {
         while let Some(output) = self.switchboard.poll_output() {
             match output {
-                Output::Publish(event) => self.publisher.publish(event),
+                Output::Publish(event) => {
+                    self.farewells.note(&event);
+                    self.publisher.publish(event);
+                }
                 Output::OpenPart { key, law } => self.recognitions.open(key, law),
                 Output::Audio { key, frame } => self.recognitions.append(key, &frame),
                 Output::ClosePart { key } => self.recognitions.close(key),
+                Output::SendReport { port, report } => self.send_report(port, &report),
                 Output::Heard { .. } | Output::CallForgotten { .. } => {}
             }
+        }
+    }
+
+    /// A report is worth one try: the next one says more.
+    fn send_report(&self, port: u16, report: &feedback::Report) {
+        let above = if report.is_muxed { port } else { port + 1 };
+        let on = |number| self.sockets.iter().find(|socket| socket.number == number);
+        if let Some(port) = on(above).or_else(|| on(port))
+            && let Err(error) = port.socket.send_to(&report.packet, report.to)
+        {
+            trace!(%error, to = %report.to, "a receiver report was not sent");
         }
     }
 
