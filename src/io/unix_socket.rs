@@ -1,7 +1,5 @@
 //! A Unix socket to listen on, and what may stand in its place.
 
-#![expect(clippy::disallowed_types, reason = "a socket is bound here")]
-
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
