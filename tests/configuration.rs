@@ -8,7 +8,15 @@ use callscribe::config::{self, File};
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/callscribe.toml");
 
 /// Keys without a default: the file shows an example of each.
-const WITHOUT_DEFAULT: [&str; 4] = ["token", "token-file", "ca-file", "vocabulary-id"];
+const WITHOUT_DEFAULT: [&str; 7] = [
+    "token",
+    "token-file",
+    "access-key",
+    "secret-key-file",
+    "security-token-file",
+    "ca-file",
+    "vocabulary-id",
+];
 
 /// Every `#key = value` line made effective, but for keys that have no default.
 fn uncommented() -> String {

@@ -15,7 +15,8 @@ use crate::cli::exit;
 use crate::config::{self, ConfigError, File};
 use crate::io::media_worker::{self, Assignment, Command, MediaWorker};
 use crate::io::publisher::{self, PublisherError};
-use crate::io::recogniser::{Recogniser, RecogniserError};
+use crate::io::provider::ProviderError;
+use crate::io::recogniser::Recogniser;
 use crate::io::sockets::{self, BindError};
 use crate::io::{assignment, logging};
 use crate::speech::utterance::SettingsError;
@@ -46,7 +47,7 @@ enum RunError {
     #[error(transparent)]
     Publisher(#[from] PublisherError),
     #[error(transparent)]
-    Recogniser(#[from] RecogniserError),
+    Recogniser(#[from] ProviderError),
     #[error(transparent)]
     Speech(#[from] SettingsError),
     #[error(transparent)]
