@@ -160,7 +160,10 @@ impl Asr {
             ("asr.access-key", self.access_key.is_some()),
             ("asr.iam", self.iam.is_some()),
         ];
-        let mut given = ways.into_iter().filter(|(_, is_given)| *is_given).map(|(key, _)| key);
+        let mut given = ways
+            .into_iter()
+            .filter(|(_, is_given)| *is_given)
+            .map(|(key, _)| key);
         if let (Some(one), Some(other)) = (given.next(), given.next()) {
             return Err((other, format!("{one} is given too; keep one of them")));
         }

@@ -117,19 +117,26 @@ impl Asr {
         if let Some(iam) = &self.iam {
             return iam.user().map(Credentials::Password);
         }
-        Ok(match (&self.token, &self.token_file, &self.access_key, &self.secret_key_file) {
-            (Some(token), ..) => Credentials::FixedToken(token.clone()),
-            (None, Some(file), ..) => Credentials::TokenFile(file.clone()),
-            (None, None, Some(access), Some(secret)) => Credentials::AccessKey(AccessKey {
-                access: access.clone(),
-                secret: read_secret(secret)?,
-                security_token: match &self.security_token_file {
-                    Some(file) => Some(read_secret(file)?),
-                    None => None,
-                },
-            }),
-            (None, None, _, _) => Credentials::None,
-        })
+        Ok(
+            match (
+                &self.token,
+                &self.token_file,
+                &self.access_key,
+                &self.secret_key_file,
+            ) {
+                (Some(token), ..) => Credentials::FixedToken(token.clone()),
+                (None, Some(file), ..) => Credentials::TokenFile(file.clone()),
+                (None, None, Some(access), Some(secret)) => Credentials::AccessKey(AccessKey {
+                    access: access.clone(),
+                    secret: read_secret(secret)?,
+                    security_token: match &self.security_token_file {
+                        Some(file) => Some(read_secret(file)?),
+                        None => None,
+                    },
+                }),
+                (None, None, _, _) => Credentials::None,
+            },
+        )
     }
 }
 
@@ -147,8 +154,10 @@ impl Iam {
 
 /// The text of a file without the line end that editors add.
 fn read_secret(path: &Path) -> Result<SecretString, ProviderError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ProviderError::Secret { path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| ProviderError::Secret {
+        path: path.to_owned(),
+        source,
+    })?;
     Ok(text.trim_end().into())
 }
 
