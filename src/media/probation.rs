@@ -20,6 +20,8 @@ pub(crate) struct StreamId {
 #[derive(Debug)]
 pub(crate) struct Candidate {
     pub(crate) id: StreamId,
+    /// When its first packet came, be it still kept or not.
+    pub(crate) began: Instant,
     /// In order of arrival; at most [`MAX_KEPT`].
     pub(crate) packets: VecDeque<Stored>,
 }
@@ -78,6 +80,7 @@ impl Probation {
             let refused = self.make_room(id);
             self.candidates.push(Candidate {
                 id,
+                began: header.arrival.at,
                 packets: VecDeque::from([stored]),
             });
             return refused;
@@ -114,8 +117,6 @@ impl Probation {
                 packets,
             });
         }
-        self.candidates
-            .retain(|candidate| !candidate.packets.is_empty());
     }
 
     /// Gives up every packet.
@@ -148,9 +149,11 @@ impl Probation {
         self.candidates.iter()
     }
 
-    /// Whether there are none, as with every well-behaved sender.
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.candidates.is_empty()
+    /// Whether no packet is kept, as with every well-behaved sender.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.candidates
+            .iter()
+            .all(|candidate| candidate.packets.is_empty())
     }
 
     /// Drops the candidate that was silent longest, if there are too many.

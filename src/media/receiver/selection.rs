@@ -231,9 +231,8 @@ impl Receiver {
         let last_words = self.probation.iter().find(|candidate| match &self.heard {
             None => true,
             Some(heard) => {
-                let is_newer = candidate
-                    .newest()
-                    .is_some_and(|newest| newest.arrival.at > heard.last_arrival);
+                // One that went on beside the heard stream is no successor.
+                let is_newer = candidate.began + OVERLAP > heard.last_arrival;
                 let is_known = candidate.id.source == heard.id.source;
                 is_newer && candidate.is_proven() && (is_known || self.may_succeed(candidate, now))
             }
