@@ -43,7 +43,8 @@ pub(crate) struct Refused {
 impl Candidate {
     /// Whether it is a stream and no stray packet.
     pub(crate) fn is_proven(&self) -> bool {
-        self.packets.len() >= 2
+        let number = |header: &Header| header.sequence_number;
+        self.oldest().map(number) != self.newest().map(number)
     }
 
     /// The newest packet.
@@ -56,12 +57,11 @@ impl Candidate {
         self.packets.front().map(|stored| &stored.header)
     }
 
-    /// Whether the packet goes on where the newest one left off, neither a copy of it nor far away.
+    /// Whether the packet goes on where the newest one left off, or is a copy of it.
     fn is_continued_by(&self, header: &Header) -> bool {
         self.newest().is_some_and(|newest| {
             let distance = header.sequence_number.wrapping_sub(newest.sequence_number);
-            let distance = distance.cast_signed();
-            distance != 0 && (-MAX_STEP..=MAX_STEP).contains(&distance)
+            (-MAX_STEP..=MAX_STEP).contains(&distance.cast_signed())
         })
     }
 }

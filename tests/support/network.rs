@@ -194,6 +194,20 @@ impl Bench {
         self.frames().map(|frame| u64::from(frame.lost)).sum()
     }
 
+    /// Samples in frames that did arrive.
+    pub(crate) fn received(&self) -> u64 {
+        self.frames().map(|frame| frame.received().0).sum()
+    }
+
+    /// Where the leg started.
+    pub(crate) fn started(&self) -> Samples {
+        let start = |output: &Output| match output {
+            Output::Started { start, .. } => Some(*start),
+            _ => None,
+        };
+        self.outputs.iter().find_map(start).unwrap_or_default()
+    }
+
     /// The keys that were pressed.
     pub(crate) fn digits(&self) -> String {
         let digit = |output: &Output| match output {
