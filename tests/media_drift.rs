@@ -38,7 +38,6 @@ struct Hour {
 
 impl Hour {
     fn check(&self) {
-        println!("worst error {} samples", self.worst_error);
         assert!(self.worst_error < 160, "{} samples", self.worst_error);
         assert_eq!((self.beeps, self.damaged), (720, 0));
     }

@@ -27,7 +27,7 @@ proptest! {
         let network = Network { loss, burst, duplication, jitter: ms(jitter_ms) };
         let mut chance = Chance::new(seed);
         let mut sender = Sender::new(1);
-        let sent = talk(&mut sender, &mut chance, size, 400, suppression);
+        let sent = sender.talk(&mut chance, size, 400, suppression);
         let carried = network.carry(&mut chance, sent);
         prop_assume!(carried.len() > 2);
         let mut bench = Bench::new();
@@ -56,7 +56,7 @@ proptest! {
         let network = Network { jitter: ms(jitter_ms), duplication: 50, ..Network::default() };
         let mut chance = Chance::new(seed);
         let mut sender = Sender::new(1);
-        let sent = talk(&mut sender, &mut chance, 160, 300, false);
+        let sent = sender.talk(&mut chance, 160, 300, false);
         let truth: Vec<u8> = sent.iter().flat_map(|(_, packet)| packet[12..].to_vec()).collect();
         let mut bench = Bench::new();
         for transit in network.carry(&mut chance, sent) {
@@ -111,7 +111,7 @@ fn loss_becomes_as_much_time_as_was_lost() {
         burst: 500,
         ..Network::default()
     };
-    let sent = talk(&mut sender, &mut chance, 160, 3_000, false);
+    let sent = sender.talk(&mut chance, 160, 3_000, false);
     let carried = network.carry(&mut chance, sent);
     let mut bench = Bench::new();
     for transit in &carried {
@@ -150,29 +150,4 @@ fn without_concealment_lost_time_is_silent() {
         (lost.lost, lost.g711),
         (160, [g711::silence(lost.law); 160])
     );
-}
-
-/// Audio packets with their sending times, with pauses if silence is suppressed.
-fn talk(
-    sender: &mut Sender,
-    chance: &mut Chance,
-    size: usize,
-    packets: u64,
-    suppression: bool,
-) -> Vec<(Duration, Vec<u8>)> {
-    let mut time = 0;
-    let mut sent = Vec::new();
-    for _ in 0..packets {
-        let payload: Vec<u8> = (0..size)
-            .map(|_| u8::try_from(chance.below(255)).unwrap())
-            .collect();
-        sent.push((Duration::from_micros(time * 125), sender.audio(&payload)));
-        time += u64::try_from(size).unwrap();
-        if suppression && chance.happens(20) {
-            let pause = chance.below(40_000);
-            sender.pause(u32::try_from(pause).unwrap());
-            time += pause;
-        }
-    }
-    sent
 }

@@ -210,9 +210,11 @@ impl Partial {
                 is_lost,
                 telephone_event,
             } => {
-                for (sample, code) in room.iter_mut().zip(audio.drain(..count)) {
-                    *sample = code;
-                }
+                let (front, back) = audio.as_slices();
+                let split = front.len().min(count);
+                room[..split].copy_from_slice(&front[..split]);
+                room[split..].copy_from_slice(&back[..count - split]);
+                audio.drain(..count);
                 if is_empty {
                     self.law = law;
                 }
