@@ -118,6 +118,24 @@ fn same_stream_may_jump_in_sequence_and_time() {
 }
 
 #[test]
+fn sender_that_plays_its_recording_again_is_heard_again() {
+    for packets in [30, 300] {
+        let mut bench = Bench::new();
+        talk(&mut bench, &mut Sender::new(1), 0, packets);
+        talk(
+            &mut bench,
+            &mut Sender::new(1),
+            packets * 20 + 1_500,
+            packets,
+        );
+        bench.end();
+        let heard = usize::try_from(packets).unwrap() * 2 * 160;
+        assert_eq!(bench.heard().len(), heard, "{packets}");
+        assert_eq!(bench.receiver.statistics().counters.duplicate, 0);
+    }
+}
+
+#[test]
 fn stray_packet_of_an_older_call_does_not_poison_the_leg() {
     let mut bench = Bench::new();
     let mut stale = Sender::new(666);

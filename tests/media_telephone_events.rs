@@ -138,6 +138,24 @@ fn audio_after_keys_of_another_stream_is_heard_from_its_first_packet() {
     assert_eq!(bench.heard().len(), 50 * 160);
 }
 
+#[test]
+fn key_that_is_played_from_the_same_recording_twice_is_two_digits() {
+    for has_audio in [false, true] {
+        let mut bench = Bench::new();
+        let mut sender = Sender::new(1);
+        talk(&mut bench, &mut sender, 0, if has_audio { 50 } else { 0 });
+        for (n, code) in [1, 1, 2, 1].into_iter().enumerate() {
+            let mut keys = Sender::new(2);
+            let offset = u16::from(code) * 58;
+            (keys.sequence, keys.timestamp) = (7_900 + offset, 3_000 + u32::from(offset) * 171);
+            let from = 1_000 + u64::try_from(n).unwrap() * 700;
+            press(&mut bench, &mut keys, from, code, true);
+        }
+        bench.end();
+        assert_eq!(bench.digits(), "1121", "{has_audio}");
+    }
+}
+
 /// Sends so many packets of 20 ms of audio and gives the time after them.
 fn talk(bench: &mut Bench, sender: &mut Sender, from: u64, packets: u64) -> u64 {
     for n in 0..packets {

@@ -41,8 +41,9 @@ pub(crate) struct Digit {
 #[derive(Debug, Default)]
 pub(crate) struct Keypad {
     pressed: Option<Press>,
-    /// The last press that was reported: its end is usually repeated (RFC 4733 §2.5.1.4).
-    reported: Option<EventId>,
+    /// The last press that was reported, and when it was last heard of: its end is usually repeated
+    /// (RFC 4733 §2.5.1.4).
+    reported: Option<(EventId, Instant)>,
 }
 
 /// All packets of one event share the timestamp at which it began.
@@ -75,7 +76,8 @@ impl Keypad {
             code: event.code,
             timestamp,
         };
-        if self.reported == Some(id) {
+        if self.repeats(id, now) {
+            self.reported = Some((id, now));
             return [None, None];
         }
         let mut displaced = None;
@@ -118,8 +120,28 @@ impl Keypad {
     /// Ends the press, if a key is pressed.
     pub(crate) fn release(&mut self) -> Option<Digit> {
         let press = self.pressed.take()?;
-        self.reported = Some(press.id);
+        self.reported = Some((press.id, press.last));
         press.digit()
+    }
+
+    /// Whether a packet that comes out of order tells of a press that is not over yet, or is one of its own: SIPp plays
+    /// the very same recording for each press of a key, old sequence numbers and all.
+    pub(crate) fn wants(&self, event: TelephoneEvent, timestamp: u32, now: Instant) -> bool {
+        let id = EventId {
+            code: event.code,
+            timestamp,
+        };
+        let is_long_ago = |last: Instant| now.saturating_duration_since(last) >= END_REPEATED;
+        match &self.pressed {
+            Some(press) => press.id == id,
+            None => self.reported.is_none_or(|(_, last)| is_long_ago(last)),
+        }
+    }
+
+    fn repeats(&self, id: EventId, now: Instant) -> bool {
+        self.reported.is_some_and(|(reported, last)| {
+            reported == id && now.saturating_duration_since(last) < END_REPEATED
+        })
     }
 }
 
@@ -152,6 +174,9 @@ const KEYS: &[u8; 16] = b"0123456789*#ABCD";
 
 /// A press is over when nothing was heard of it for this long; updates come every 50 ms at most (RFC 4733 §2.5.1.2).
 const END_LOST: Duration = Duration::from_millis(500);
+
+/// The end of a press is not repeated any more after so long a silence: its packets follow within a few intervals.
+const END_REPEATED: Duration = Duration::from_millis(500);
 
 /// A segment of a long press lasts 0xFFFF samples, or a little less with senders that keep to their packet times.
 const LONG: u16 = 0xF000;
@@ -191,6 +216,7 @@ mod tests {
             .keypad
             .handle_timeout(line.now + Duration::from_millis(500));
         assert_eq!(ended, Some(digit('#', 0, 320)));
+        line.now += Duration::from_millis(499);
         line.send(11, 0, 400, true);
         assert_eq!(line.heard, []);
     }
@@ -208,6 +234,15 @@ mod tests {
         line.send(15, 0, 0xFFFF, false);
         line.send(15, 0xFFFF, 1_000, true);
         assert_eq!(line.heard, [digit('D', 0, 0xFFFF + 1_000)]);
+    }
+
+    #[test]
+    fn same_packets_played_again_after_a_while_are_another_press() {
+        let mut line = Line::new();
+        line.send(1, 13_280, 2_240, true);
+        line.now += Duration::from_secs(1);
+        line.send(1, 13_280, 2_240, true);
+        assert_eq!(line.heard.len(), 2);
     }
 
     #[test]

@@ -99,6 +99,11 @@ impl Reorder {
         if seen { Order::Duplicate } else { Order::Late }
     }
 
+    /// Whether the place of the packet was filled or given up.
+    pub(crate) fn is_past(&self, sequence: SequenceNumber) -> bool {
+        self.next.is_some_and(|next| sequence < next)
+    }
+
     /// Whether even the packet that is due has to wait.
     pub(crate) const fn is_holding(&self) -> bool {
         self.hold_until.is_some()

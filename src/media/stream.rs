@@ -92,6 +92,11 @@ impl Stream {
         self.sequence.extend(sequence_number).is_some()
     }
 
+    /// Whether the place of the number in the sequence is past.
+    pub(crate) fn is_past(&self, sequence_number: u16) -> bool {
+        self.reorder.is_past(self.sequence.nearest(sequence_number))
+    }
+
     /// Takes a packet of the heard stream.
     pub(crate) fn accept(&mut self, header: &Header, bytes: &[u8], now: Instant) -> Fate {
         let sequence = self.sequence.nearest(header.sequence_number);
@@ -99,11 +104,7 @@ impl Stream {
         self.reception.count(sequence);
         let order = self.reorder.judge(sequence);
         if matches!(order, Order::Late | Order::Duplicate) {
-            return if order == Order::Late {
-                Fate::Late
-            } else {
-                Fate::Duplicate
-            };
+            return self.accept_out_of_order(order, header, bytes);
         }
         self.watch_for_pause(header, now);
         if order == Order::Next && !self.reorder.is_holding() {
@@ -174,6 +175,24 @@ impl Stream {
     /// The figures that a receiver report is made of.
     pub(crate) const fn reception_mut(&mut self) -> &mut Reception {
         &mut self.reception
+    }
+
+    /// A packet whose place in the sequence is past may still tell of a key.
+    fn accept_out_of_order(&mut self, order: Order, header: &Header, bytes: &[u8]) -> Fate {
+        let event = match header.payload {
+            Some(Payload::TelephoneEvent) => TelephoneEvent::parse(bytes),
+            Some(Payload::Audio(_) | Payload::ComfortNoise) | None => None,
+        };
+        let Arrival { at, position } = header.arrival;
+        match event.filter(|event| self.keypad.wants(*event, header.timestamp, at)) {
+            Some(event) => {
+                let digits = self.keypad.handle(event, header.timestamp, position, at);
+                self.digits.extend(digits.into_iter().flatten());
+                Fate::Played
+            }
+            None if order == Order::Late => Fate::Late,
+            None => Fate::Duplicate,
+        }
     }
 
     fn begin_order(settings: &Settings, first: Arrival) -> Reorder {

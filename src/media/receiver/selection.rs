@@ -70,10 +70,8 @@ impl Receiver {
             payload,
             arrival,
         };
-        match &mut self.heard {
-            Some(heard)
-                if heard.id == id && heard.stream.is_in_sequence(packet.sequence_number) =>
-            {
+        match &self.heard {
+            Some(heard) if heard.id == id && heard.goes_on_with(&header) => {
                 self.hear(&header, packet, now);
             }
             _ if payload.is_none() => self.refuse_payload(packet.payload_type, source, now),
@@ -301,6 +299,19 @@ impl Receiver {
 }
 
 impl Heard {
+    /// Whether a packet of the stream belongs to the sequence heard so far. After a silence, numbers that were there
+    /// before are those of a sender that began anew a little further back.
+    fn goes_on_with(&self, header: &Header) -> bool {
+        let number = header.sequence_number;
+        let silent = header
+            .arrival
+            .at
+            .saturating_duration_since(self.last_arrival);
+        let is_rewound = silent >= REWIND && self.stream.is_past(number);
+        let is_event = header.payload == Some(Payload::TelephoneEvent);
+        self.stream.is_in_sequence(number) && (is_event || !is_rewound)
+    }
+
     fn accept(&mut self, header: &Header, bytes: &[u8], now: Instant) -> Fate {
         self.last_arrival = self.last_arrival.max(header.arrival.at);
         self.has_audio |= matches!(header.payload, Some(Payload::Audio(_)));
@@ -309,9 +320,10 @@ impl Heard {
 
     /// Goes on with another stream, or with the same from another address or another place in its sequence.
     fn change(&mut self, id: StreamId, first: &Header, now: Instant) {
+        let is_jump = self.id == id || !self.stream.is_in_sequence(first.sequence_number);
         if self.id.ssrc != id.ssrc {
             self.stream.change(first, now);
-        } else if !self.stream.is_in_sequence(first.sequence_number) {
+        } else if is_jump {
             self.stream.begin_sequence(first, now);
         }
         self.id = id;
@@ -355,6 +367,9 @@ const MAX_PAYLOAD: usize = 8_000;
 /// Packets of a successor that came this long before the last one of the heard stream are still heard: the network
 /// may have swapped them.
 const OVERLAP: Duration = Duration::from_millis(60);
+
+/// After so long a silence no packet of the old sequence is still on its way.
+const REWIND: Duration = Duration::from_secs(1);
 
 /// Packets without one of audio between them after which a leg is said to be undecodable: half a second of them.
 const ONLY_UNDECODABLE: u32 = 25;
