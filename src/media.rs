@@ -7,6 +7,8 @@ mod concealment;
 mod drift;
 mod dtmf;
 mod framer;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod g711;
 mod health;
 mod packet;

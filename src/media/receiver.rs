@@ -51,6 +51,8 @@ pub struct Receiver {
     probation: Probation,
     /// Keys that the heard sender signals in a stream of their own.
     foreign_keypad: Keypad,
+    /// The last sequence number of that stream.
+    foreign_number: Option<u16>,
     counters: Counters,
     health: Health,
     /// Packets of unknown type since the last audio.
@@ -131,6 +133,7 @@ impl Receiver {
             heard: None,
             probation: Probation::default(),
             foreign_keypad: Keypad::default(),
+            foreign_number: None,
             counters: Counters::default(),
             health: Health::default(),
             undecodable: 0,

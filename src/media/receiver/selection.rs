@@ -138,7 +138,13 @@ impl Receiver {
 
     /// SIPp and some gateways signal keys in a stream of its own beside the audio.
     fn hear_foreign_key(&mut self, header: &Header, bytes: &[u8], now: Instant) {
-        self.counters.played += 1;
+        let number = Some(header.sequence_number);
+        let is_repeated = std::mem::replace(&mut self.foreign_number, number) == number;
+        self.counters.count(if is_repeated {
+            Fate::Duplicate
+        } else {
+            Fate::Played
+        });
         if let Some(event) = TelephoneEvent::parse(bytes) {
             let position = header.arrival.position;
             let digits = self
