@@ -118,6 +118,47 @@ fn same_stream_may_jump_in_sequence_and_time() {
 }
 
 #[test]
+fn second_sequence_within_the_heard_stream_is_counted_not_heard() {
+    let mut bench = Bench::new();
+    let mut sender = Sender::new(1);
+    let mut twin = Sender::new(1);
+    (twin.sequence, twin.payload_type) = (30_000, 8);
+    for n in 0..200 {
+        talk(&mut bench, &mut sender, n * 20, 1);
+        if n >= 10 {
+            talk(&mut bench, &mut twin, n * 20 + 3, 1);
+        }
+    }
+    bench.end();
+    assert!(bench.frames().all(|frame| frame.law == Law::Pcmu));
+    let counters = bench.receiver.statistics().counters;
+    assert_eq!((counters.played, counters.out_of_sequence), (200, 190));
+}
+
+#[test]
+fn registered_source_shuts_out_the_sender_of_the_call_before() {
+    let settings = Settings::default();
+    let mut bench = Bench::with(
+        settings,
+        ExpectedSource::Address(([127, 0, 0, 2], 4_000).into()),
+    );
+    let mut before = Sender::new(1);
+    before.payload_type = 8;
+    let mut sender = Sender::new(1);
+    sender.source = ([127, 0, 0, 2], 4_000).into();
+    for n in 0..100 {
+        talk(&mut bench, &mut before, n * 20, 1);
+        if n >= 10 {
+            talk(&mut bench, &mut sender, n * 20 + 1, 1);
+        }
+    }
+    bench.end();
+    assert!(bench.frames().all(|frame| frame.law == Law::Pcmu));
+    assert_eq!(bench.heard().len(), 90 * 160);
+    assert_eq!(bench.clock.origin(), Some(bench.epoch + ms(201)));
+}
+
+#[test]
 fn sender_that_plays_its_recording_again_is_heard_again() {
     for packets in [30, 300] {
         let mut bench = Bench::new();

@@ -79,6 +79,7 @@ fn event_whose_every_end_is_lost_is_still_one_digit() {
     talk(&mut bench, &mut sender, time + 160, 50);
     assert_eq!(bench.digits(), "3");
     assert_eq!((bench.lost(), bench.silence()), (0, 1_280));
+    assert!(bench.frames().all(|frame| !frame.telephone_event));
 }
 
 #[test]

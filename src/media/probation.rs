@@ -119,6 +119,14 @@ impl Probation {
         }
     }
 
+    /// Gives up the packets of one stream.
+    pub(crate) fn refuse(&mut self, id: StreamId, mut count: impl FnMut(Refused)) {
+        if let Some(mut candidate) = self.take(id) {
+            let packets = recycle(&mut self.spare, candidate.packets.drain(..));
+            count(Refused { id, packets });
+        }
+    }
+
     /// Gives up every packet.
     pub(crate) fn refuse_all(&mut self, mut count: impl FnMut(Refused)) {
         for candidate in self.candidates.drain(..) {

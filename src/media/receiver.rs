@@ -2,6 +2,7 @@
 
 mod reports;
 mod selection;
+mod succession;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

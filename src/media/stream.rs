@@ -12,7 +12,7 @@ use crate::media::reorder::{Arrival, Header, Order, Reorder};
 use crate::media::sequence::SequenceExtender;
 use crate::media::settings::{Payload, Settings};
 use crate::media::statistics::Statistics;
-use crate::media::timeline::{Audio, Gap, Timeline};
+use crate::media::timeline::{Audio, Placement, Timeline};
 use crate::media::{Law, Samples};
 
 /// What became of a packet of the heard stream.
@@ -268,7 +268,7 @@ impl Stream {
             Some(Payload::Audio(_)) | None => self.timeline.miss(missing),
             Some(Payload::ComfortNoise) => {
                 let gap = self.timeline.comfort_noise(&Audio { len: 0, ..audio });
-                self.push_gap(gap);
+                self.push_gap(&gap);
             }
             Some(Payload::TelephoneEvent) => self.play_event(bytes, &audio, header.arrival.at),
         }
@@ -276,11 +276,11 @@ impl Stream {
 
     fn play_audio(&mut self, law: Law, bytes: &[u8], audio: &Audio) {
         self.reception.follow_jitter(audio.timestamp, audio.arrival);
-        let telephone_event = self.timeline.is_within_event(audio.timestamp);
-        let gap = self.timeline.place(audio);
-        self.push_gap(gap);
+        let placement = self.timeline.place(audio);
+        self.push_gap(&placement);
         let heard = self.correct_clock(law, bytes);
-        self.framer.push_audio(law, heard, telephone_event);
+        self.framer
+            .push_audio(law, heard, placement.telephone_event);
     }
 
     fn play_event(&mut self, bytes: &[u8], audio: &Audio, at: Instant) {
@@ -296,7 +296,7 @@ impl Stream {
         self.digits.extend(digits.into_iter().flatten());
     }
 
-    fn push_gap(&mut self, gap: Gap) {
+    fn push_gap(&mut self, gap: &Placement) {
         self.total.lost_samples += gap.lost.0;
         if gap.lost_first {
             self.framer.push_lost(gap.lost);
