@@ -1,5 +1,5 @@
-//! A sender whose clock is wrong by 100 ppm, through a network that loses 3 %, for an hour: the call clock stays right
-//! within one packet, and no correction cuts or repeats speech.
+//! A sender whose clock is wrong by 100 ppm, through a network that loses 3 %, for an hour: the
+//! call clock stays right within one packet, and no correction cuts or repeats speech.
 
 #[path = "support/network.rs"]
 mod network;
@@ -27,8 +27,8 @@ fn sender_that_suppresses_silence_is_followed() {
     Hour::run(100, true).check();
 }
 
-/// What an hour showed. Speech is a beep of a second now and then over faint noise: its onset shows the clock, its
-/// length whether anything was cut or repeated.
+/// What an hour showed. Speech is a beep of a second now and then over faint noise: its onset shows
+/// the clock, its length whether anything was cut or repeated.
 #[derive(Default)]
 struct Hour {
     worst_error: u64,

@@ -1,4 +1,5 @@
-//! Networks that lose, delay, reorder and duplicate, in virtual time and by seed: the books always balance.
+//! Networks that lose, delay, reorder and duplicate, in virtual time and by seed: the books always
+//! balance.
 
 #[path = "support/network.rs"]
 mod network;
@@ -13,7 +14,8 @@ use proptest::prelude::*;
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Every packet ends as played, late or duplicate; every position as received, lost or silence, where it belongs.
+    /// Every packet ends as played, late or duplicate; every position as received, lost or silence,
+    /// where it belongs.
     #[test]
     fn every_packet_and_every_position_is_accounted_for(
         seed in any::<u64>(),
@@ -70,7 +72,10 @@ proptest! {
     /// Whatever comes, nothing panics, outputs tile, and each datagram is counted once.
     #[test]
     fn any_datagrams_are_survived(
-        junk in prop::collection::vec((any::<u8>(), prop::collection::vec(any::<u8>(), 0..40), 0u64..700), 1..200),
+        junk in prop::collection::vec(
+            (any::<u8>(), prop::collection::vec(any::<u8>(), 0..40), 0u64..700),
+            1..200,
+        ),
     ) {
         let mut bench = Bench::new();
         let mut time = Duration::ZERO;
@@ -81,7 +86,10 @@ proptest! {
             let datagram = match kind % 6 {
                 0 => bytes.clone(),
                 1 => [&[0x80, 200 + kind % 5][..], bytes].concat(),
-                2 => sender.event(kind % 18, u32::from(*kind), u16::from(*kind) << 4, kind % 3 == 0),
+                2 => {
+                    let duration = u16::from(*kind) << 4;
+                    sender.event(kind % 18, u32::from(*kind), duration, kind % 3 == 0)
+                }
                 3 => {
                     let timestamp = sender.timestamp ^ 1 << (kind % 32);
                     sender.packet(kind % 16, timestamp, false, bytes)

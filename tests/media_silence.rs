@@ -1,4 +1,5 @@
-//! Silence on purpose, comfort noise, hold and jams: time neither stretches nor shrinks, and no word is lost.
+//! Silence on purpose, comfort noise, hold and jams: time neither stretches nor shrinks, and no
+//! word is lost.
 
 #[path = "support/network.rs"]
 mod network;

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use callscribe::event::HealthState;
 use callscribe::media::receiver::{ExpectedSource, Output, Settings};
 use callscribe::media::{Law, Samples};
-use network::{Bench, Sender, ms, ramp};
+use network::{Bench, Chance, Sender, ms, ramp};
 
 #[test]
 fn sender_outside_the_allowed_networks_is_never_heard_and_reported_once() {
@@ -53,6 +53,30 @@ fn stranger_beside_the_pinned_sender_is_counted_not_heard() {
     assert!(bench.frames().all(|frame| frame.law == Law::Pcmu));
     assert_eq!(bench.heard().len(), 500 * 160);
     assert_eq!(bench.receiver.statistics().counters.source_rejected, 500);
+    assert_eq!(bench.health(), [HealthState::SourceRejected]);
+}
+
+#[test]
+fn flood_from_strangers_costs_no_packet_of_the_leg() {
+    let mut bench = Bench::new();
+    let mut sender = Sender::new(1);
+    let mut chance = Chance::new(3);
+    for n in 0..102 {
+        talk(&mut bench, &mut sender, n * 20, 1);
+        // Whoever floods a leg before its first two packets may win it: see `allowed_networks`.
+        for _ in 0..if n < 2 { 0 } else { 200 } {
+            let mut stranger = Sender::new(u32::try_from(chance.below(3)).unwrap());
+            stranger
+                .source
+                .set_port(u16::try_from(5_000 + chance.below(50)).unwrap());
+            stranger.sequence = u16::try_from(chance.below(65_536)).unwrap();
+            talk(&mut bench, &mut stranger, n * 20, 1);
+        }
+    }
+    bench.end();
+    let counters = bench.receiver.statistics().counters;
+    assert_eq!((counters.played, counters.source_rejected), (102, 20_000));
+    assert_eq!(bench.heard().len(), 102 * 160);
     assert_eq!(bench.health(), [HealthState::SourceRejected]);
 }
 
@@ -231,6 +255,21 @@ fn goodbye_of_the_heard_stream_ends_it_and_another_does_not() {
             .count();
         assert_eq!(said, byes);
     }
+}
+
+#[test]
+fn reports_from_another_port_of_the_registered_sender_are_no_strangers() {
+    let mut sender = Sender::new(1);
+    let expected = ExpectedSource::Address(sender.source);
+    let mut bench = Bench::with(Settings::default(), expected);
+    talk(&mut bench, &mut sender, 0, 10);
+    let bye = [0x81, 203, 0, 1, 0, 0, 0, 1];
+    bench.deliver(ms(300), ([127, 0, 0, 1], 4_001).into(), &bye);
+    assert_eq!(bench.health(), []);
+    assert!(bench.outputs.contains(&Output::Bye));
+    sender.source.set_port(4_001);
+    talk(&mut bench, &mut sender, 400, 1);
+    assert_eq!(bench.health(), [HealthState::SourceRejected]);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Telephone events of every sender we know: one digit a press, never loss, never silence where audio goes on.
+//! Telephone events of every sender we know: one digit a press, never loss, never silence where
+//! audio goes on.
 
 #[path = "support/network.rs"]
 mod network;

@@ -1,8 +1,9 @@
 //! Drift: the sender's sample clock against ours.
 //!
-//! Jitter only ever delays a packet, so the fastest packets of a window show the clocks (a lower envelope, as in
-//! "Clock skew estimation", Moon, Skelly, Towsley, 1999). The delay of the fastest packet of the first seconds is the
-//! reference; what it grows or shrinks by later is drift, within what clocks can do.
+//! Jitter only ever delays a packet, so the fastest packets of a window show the clocks (a lower
+//! envelope, as in "Clock skew estimation", Moon, Skelly, Towsley, 1999). The delay of the fastest
+//! packet of the first seconds is the reference; what it grows or shrinks by later is drift, within
+//! what clocks can do.
 
 use crate::media::Samples;
 
@@ -50,7 +51,8 @@ const fn credible(elapsed: Samples) -> i64 {
 }
 
 impl Drift {
-    /// Takes one packet's arrival less its media time, and gives what to add to positions from now on.
+    /// Takes one packet's arrival less its media time, and gives what to add to positions from now
+    /// on.
     pub(crate) fn observe(&mut self, delay: i64, arrival: Samples) -> i64 {
         let window = self.window.get_or_insert(Window {
             since: arrival,

@@ -124,8 +124,9 @@ impl Keypad {
         press.digit()
     }
 
-    /// Whether a packet that comes out of order tells of a press that is not over yet, or is one of its own: SIPp plays
-    /// the very same recording for each press of a key, old sequence numbers and all.
+    /// Whether a packet that comes out of order tells of a press that is not over yet, or is one of
+    /// its own: SIPp plays the very same recording for each press of a key, old sequence numbers
+    /// and all.
     pub(crate) fn wants(&self, event: TelephoneEvent, timestamp: u32, now: Instant) -> bool {
         let id = EventId {
             code: event.code,
@@ -172,13 +173,16 @@ impl Press {
 /// The keys by event code (RFC 4733 §3.2).
 const KEYS: &[u8; 16] = b"0123456789*#ABCD";
 
-/// A press is over when nothing was heard of it for this long; updates come every 50 ms at most (RFC 4733 §2.5.1.2).
+/// A press is over when nothing was heard of it for this long; updates come every 50 ms at most
+/// (RFC 4733 §2.5.1.2).
 const END_LOST: Duration = Duration::from_millis(500);
 
-/// The end of a press is not repeated any more after so long a silence: its packets follow within a few intervals.
+/// The end of a press is not repeated any more after so long a silence: its packets follow within a
+/// few intervals.
 const END_REPEATED: Duration = Duration::from_millis(500);
 
-/// A segment of a long press lasts 0xFFFF samples, or a little less with senders that keep to their packet times.
+/// A segment of a long press lasts 0xFFFF samples, or a little less with senders that keep to their
+/// packet times.
 const LONG: u16 = 0xF000;
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use crate::media::concealment::{MAX_CONTEXT, MAX_HOLE, conceal};
 use crate::media::receiver::Output;
 use crate::media::{FRAME_SAMPLES, Frame, Law, Samples, g711};
 
-/// Cuts a leg into frames and silences that tile the call clock. Runs are pushed in order; frames are pulled.
+/// Cuts a leg into frames and silences that tile the call clock. Runs are pushed in order; frames
+/// are pulled.
 #[derive(Debug)]
 pub(crate) struct Framer {
     conceals: bool,

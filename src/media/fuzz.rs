@@ -8,7 +8,8 @@ use crate::media::receiver::{ExpectedSource, Output, Receiver, Settings};
 use crate::media::rtcp;
 use crate::media::{CallClock, Samples};
 
-/// Feeds a leg with datagrams: each is preceded by its delay in units of 5 ms, its sender and its length.
+/// Feeds a leg with datagrams: each is preceded by its delay in units of 5 ms, its sender and its
+/// length.
 ///
 /// # Panics
 ///

@@ -1,4 +1,5 @@
-//! Probation: streams that are not heard, or not yet, with their last packets kept in case they come to be.
+//! Probation: streams that are not heard, or not yet, with their last packets kept in case they
+//! come to be.
 //!
 //! A stream proves itself by two packets in sequence (RFC 3550 §A.1); a stray packet never does.
 
@@ -96,7 +97,8 @@ impl Probation {
         Refused { id, packets }
     }
 
-    /// Gives up packets older than `age`: the heard stream is alive, so they are not its successors.
+    /// Gives up packets older than `age`: the heard stream is alive, so they are not its
+    /// successors.
     pub(crate) fn refuse_older(
         &mut self,
         age: Duration,

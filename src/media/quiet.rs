@@ -2,7 +2,8 @@
 
 use crate::media::{Law, g711};
 
-/// Finds pauses by loudness alone: packets about as quiet as the quietest of late, long enough in a row.
+/// Finds pauses by loudness alone: packets about as quiet as the quietest of late, long enough in a
+/// row.
 #[derive(Debug, Default)]
 pub(crate) struct Quiet {
     floor: Option<u32>,

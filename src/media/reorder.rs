@@ -75,7 +75,8 @@ impl Reorder {
         }
     }
 
-    /// Tells where a packet stands; it changes nothing but that a late one seen again is a duplicate.
+    /// Tells where a packet stands; it changes nothing but that a late one seen again is a
+    /// duplicate.
     pub(crate) fn judge(&mut self, sequence: SequenceNumber) -> Order {
         if self.held.iter().any(|(held, _)| *held == sequence) {
             return Order::Duplicate;
@@ -143,7 +144,8 @@ impl Reorder {
         over
     }
 
-    /// The next packet in order and how many before it are given up, if it need not wait any longer.
+    /// The next packet in order and how many before it are given up, if it need not wait any
+    /// longer.
     pub(crate) fn release(&mut self, now: Instant) -> Option<(Stored, u64)> {
         let (first, _) = self.held.front()?;
         let missing = self.next.map_or(0, |next| first.since(next));

@@ -139,7 +139,8 @@ impl Stream {
         self.framer.finish();
     }
 
-    /// Tells whether somebody speaks, as far as the listener knows; the clock is not corrected meanwhile.
+    /// Tells whether somebody speaks, as far as the listener knows; the clock is not corrected
+    /// meanwhile.
     pub(crate) const fn set_speech(&mut self, is_speech: bool) {
         self.is_speech = is_speech;
     }
@@ -203,8 +204,9 @@ impl Stream {
         Reorder::new(settings.reorder_wait, until)
     }
 
-    /// A packet that comes much later than its timestamp either ends a pause, during which the sender's clock stood
-    /// still, or is the first of a jam. Only those behind it tell, so it is held until they are there.
+    /// A packet that comes much later than its timestamp either ends a pause, during which the
+    /// sender's clock stood still, or is the first of a jam. Only those behind it tell, so it is
+    /// held until they are there.
     fn watch_for_pause(&mut self, header: &Header, now: Instant) {
         if !matches!(header.payload, Some(Payload::Audio(_))) || self.reorder.is_holding() {
             return;
@@ -307,7 +309,8 @@ impl Stream {
         }
     }
 
-    /// Works off what the clock is wrong by, a little in each quiet packet: gives what to play of the packet.
+    /// Works off what the clock is wrong by, a little in each quiet packet: gives what to play of
+    /// the packet.
     fn correct_clock<'a>(&mut self, law: Law, bytes: &'a [u8]) -> &'a [u8] {
         let error = self.timeline.error();
         if error.abs() < LEAST_CORRECTION {
@@ -338,7 +341,8 @@ impl Stream {
     }
 }
 
-/// A packet this much later than those before may end a pause: 500 ms, twice the burst interval of `ffmpeg -re`.
+/// A packet this much later than those before may end a pause: 500 ms, twice the burst interval of
+/// `ffmpeg -re`.
 const PAUSE: i64 = 4_000;
 
 /// Errors of less than 1 ms are left alone.

@@ -1,12 +1,17 @@
 //! Time: where on the call clock a packet belongs, and what lies between it and the one before.
 //!
-//! RTP timestamps say how the sound of one run of a sender fits together; arrival says where a run begins on the call
-//! clock, and whether a jump of the timestamp is a silence or a sender that began anew:
+//! RTP timestamps say how the sound of one run of a sender fits together; arrival says where a run
+//! begins on the call clock, and whether a jump of the timestamp is a silence or a sender that
+//! began anew:
 //!
-//! - A timestamp that goes on where the last packet ended is contiguous, whatever the sequence numbers did.
-//! - A gap is lost audio as far as missing packets explain it, and otherwise silence that the sender did not send.
-//! - A packet that starts a little before the last one ended is appended whole; the debt is worked off in silence.
-//! - A jump that arrival contradicts begins a new run where the packet arrived, never before what is already placed.
+//! - A timestamp that goes on where the last packet ended is contiguous, whatever the sequence
+//!   numbers did.
+//! - A gap is lost audio as far as missing packets explain it, and otherwise silence that the
+//!   sender did not send.
+//! - A packet that starts a little before the last one ended is appended whole; the debt is worked
+//!   off in silence.
+//! - A jump that arrival contradicts begins a new run where the packet arrived, never before what
+//!   is already placed.
 
 use crate::media::Samples;
 use crate::media::drift::Drift;
@@ -88,7 +93,8 @@ impl Timeline {
         }
     }
 
-    /// Lets the next packet begin a new run at `arrival`: another stream, or the same after a pause.
+    /// Lets the next packet begin a new run at `arrival`: another stream, or the same after a
+    /// pause.
     pub(crate) fn restart(&mut self, arrival: Samples) {
         self.run = None;
         self.begin = arrival;
@@ -109,7 +115,8 @@ impl Timeline {
         gap
     }
 
-    /// Takes note of comfort noise (RFC 3389); its timestamp, if it moves at all, ends a silence that is certain.
+    /// Takes note of comfort noise (RFC 3389); its timestamp, if it moves at all, ends a silence
+    /// that is certain.
     pub(crate) fn comfort_noise(&mut self, audio: &Audio) -> Placement {
         let Some(run) = &mut self.run else {
             return Placement::default();
@@ -275,7 +282,8 @@ impl Run {
         Placement {
             lost: Samples(lost),
             silence: Samples(silence),
-            // The marker tells that the packet opens a talkspurt, so what is missing closed the one before.
+            // The marker tells that the packet opens a talkspurt, so what is missing closed the one
+            // before.
             lost_first: marker,
             telephone_event: false,
         }
@@ -295,7 +303,8 @@ impl Run {
         let Some(event) = &mut self.event else {
             return false;
         };
-        // An event in place of audio is over when audio comes again, even if every packet of its end was lost.
+        // An event in place of audio is over when audio comes again, even if every packet of its
+        // end was lost.
         let is_over = event.end.map_or(silence > Samples::ZERO, |end| time >= end);
         event.interleaved = true;
         let is_within = time >= event.start && !is_over;

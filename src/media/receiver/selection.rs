@@ -99,7 +99,8 @@ impl Receiver {
         self.collect_digits();
     }
 
-    /// The heard stream is alive: whoever waits to follow it waits in vain, as does its own new beginning.
+    /// The heard stream is alive: whoever waits to follow it waits in vain, as does its own new
+    /// beginning.
     fn refuse_neighbours(&mut self, fate: Fate, now: Instant) {
         let heard = self.heard.as_ref().map(|heard| heard.id);
         let counters = &mut self.counters;
@@ -200,9 +201,10 @@ fn is_sound(payload: Option<Payload>, bytes: &[u8]) -> bool {
 /// Longest audio payload, 1 s: several times what fits an Ethernet frame.
 const MAX_PAYLOAD: usize = 8_000;
 
-/// Packets of a successor that came this long before the last one of the heard stream are still heard: the network
-/// may have swapped them.
+/// Packets of a successor that came this long before the last one of the heard stream are still
+/// heard: the network may have swapped them.
 pub(super) const OVERLAP: Duration = Duration::from_millis(60);
 
-/// Packets without one of audio between them after which a leg is said to be undecodable: half a second of them.
+/// Packets without one of audio between them after which a leg is said to be undecodable: half a
+/// second of them.
 const ONLY_UNDECODABLE: u32 = 25;

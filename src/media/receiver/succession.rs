@@ -29,7 +29,8 @@ impl Receiver {
         let notice = self.health.report(trouble, now, || {
             let (from, to) = (heard.ssrc.0, id.ssrc.0);
             format!(
-                "SSRC {to:08x} from {} appeared beside SSRC {from:08x} from {}, and is heard only if that ends",
+                "SSRC {to:08x} from {} appeared beside SSRC {from:08x} from {}, \
+                 and is heard only if that ends",
                 id.source, heard.source
             )
         });
@@ -157,8 +158,8 @@ impl Receiver {
 }
 
 impl Heard {
-    /// Whether a packet of the stream belongs to the sequence heard so far. After a silence, numbers that were there
-    /// before are those of a sender that began anew a little further back.
+    /// Whether a packet of the stream belongs to the sequence heard so far. After a silence,
+    /// numbers that were there before are those of a sender that began anew a little further back.
     pub(super) fn goes_on_with(&self, header: &Header) -> bool {
         let number = header.sequence_number;
         let silent = header
@@ -176,7 +177,8 @@ impl Heard {
         self.stream.accept(header, bytes, now)
     }
 
-    /// Goes on with another stream, or with the same from another address or another place in its sequence.
+    /// Goes on with another stream, or with the same from another address or another place in its
+    /// sequence.
     fn change(&mut self, id: StreamId, first: &Header, now: Instant) {
         let is_jump = self.id == id || !self.stream.is_in_sequence(first.sequence_number);
         if self.id.ssrc != id.ssrc {
