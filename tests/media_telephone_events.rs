@@ -141,6 +141,27 @@ fn audio_after_keys_of_another_stream_is_heard_from_its_first_packet() {
 }
 
 #[test]
+fn keys_under_a_type_that_nobody_announced_are_digits() {
+    let mut bench = Bench::new();
+    let mut sender = Sender::new(1);
+    let mut time = talk(&mut bench, &mut sender, 0, 10);
+    for code in [4, 2] {
+        let start = sender.timestamp;
+        for n in 1..=10u16 {
+            let [high, low] = (n.min(8) * 160).to_be_bytes();
+            let end = if n >= 8 { 0x8A } else { 0x0A };
+            let event = sender.packet(120, start, n == 1, &[code, end, high, low]);
+            bench.deliver(ms(time + u64::from(n) * 20), sender.source, &event);
+        }
+        sender.pause(1_280);
+        time = talk(&mut bench, &mut sender, time + 220, 10);
+    }
+    bench.end();
+    assert_eq!(bench.digits(), "42");
+    assert_eq!((bench.lost(), bench.health()), (0, vec![]));
+}
+
+#[test]
 fn key_that_is_played_from_the_same_recording_twice_is_two_digits() {
     for has_audio in [false, true] {
         let mut bench = Bench::new();

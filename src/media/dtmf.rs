@@ -146,6 +146,38 @@ impl Keypad {
     }
 }
 
+/// Recognises telephone events under a payload type that nobody announced: pjsua and others number
+/// theirs as they like, and a receiver without SDP is not told.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct EventTypeGuess {
+    known: Option<u8>,
+    last: Option<(u8, u32, TelephoneEvent)>,
+}
+
+impl EventTypeGuess {
+    /// Whether a packet of an unannounced type is a telephone event: from the second packet on that
+    /// has the timestamp and the key of the one before, and lasts no shorter. No codec does that.
+    pub(crate) fn is_event(&mut self, payload_type: u8, timestamp: u32, payload: &[u8]) -> bool {
+        let event = match (payload_type, payload) {
+            (96.., [0..=15, flags, ..]) if payload.len() == 4 && flags & 0x40 == 0 => {
+                TelephoneEvent::parse(payload)
+            }
+            _ => None,
+        };
+        let Some(event) = event else {
+            return false;
+        };
+        if let Some((last_type, last_timestamp, last)) = self.last
+            && (last_type, last_timestamp, last.code) == (payload_type, timestamp, event.code)
+            && last.duration <= event.duration
+        {
+            self.known = Some(payload_type);
+        }
+        self.last = Some((payload_type, timestamp, event));
+        self.known == Some(payload_type)
+    }
+}
+
 impl Press {
     /// Whether the event is the next segment of a long press (RFC 4733 §2.5.1.3).
     fn is_continued_by(&self, id: EventId) -> bool {
@@ -247,6 +279,23 @@ mod tests {
         line.now += Duration::from_secs(1);
         line.send(1, 13_280, 2_240, true);
         assert_eq!(line.heard.len(), 2);
+    }
+
+    #[test]
+    fn unannounced_type_is_events_once_two_packets_share_timestamp_and_key() {
+        let mut guess = EventTypeGuess::default();
+        assert!(!guess.is_event(120, 800, &[5, 10, 0, 160]));
+        assert!(guess.is_event(120, 800, &[5, 10, 1, 64]));
+        assert!(guess.is_event(120, 4_000, &[6, 10, 0, 160]));
+    }
+
+    #[test]
+    fn codec_with_small_packets_is_no_event() {
+        let mut guess = EventTypeGuess::default();
+        for n in 0..100 {
+            assert!(!guess.is_event(96, n * 960, &[8, 10, 0, 160]));
+            assert!(!guess.is_event(9, 800, &[5, 10, 0, 160]));
+        }
     }
 
     #[test]

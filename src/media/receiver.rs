@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::event::HealthState;
-use crate::media::dtmf::{Digit, Keypad};
+use crate::media::dtmf::{Digit, EventTypeGuess, Keypad};
 use crate::media::health::Health;
 use crate::media::packet::Datagram;
 use crate::media::probation::{Probation, StreamId};
@@ -56,6 +56,7 @@ pub struct Receiver {
     expected: ExpectedSource,
     heard: Option<Heard>,
     probation: Probation,
+    event_type: EventTypeGuess,
     /// Keys that the heard sender signals in a stream of their own.
     foreign_keypad: Keypad,
     /// The last sequence number of that stream.
@@ -141,6 +142,7 @@ impl Receiver {
             heard: None,
             probation: Probation::default(),
             foreign_keypad: Keypad::default(),
+            event_type: EventTypeGuess::default(),
             foreign_number: None,
             counters: Counters::default(),
             health: Health::default(),

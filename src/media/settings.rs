@@ -54,7 +54,8 @@ pub enum Payload {
     TelephoneEvent,
 }
 
-/// The meaning of each of the 128 payload types; what is not in the table is never decoded.
+/// The meaning of each of the 128 payload types; what is not in the table is never decoded, but a
+/// dynamic type that behaves as telephone events do is taken for them.
 ///
 /// Default: 0 and 8 are PCMU and PCMA, 13 is comfort noise (RFC 3551 §6), 19 too as old gateways
 /// have it, and 101 is telephone events.

@@ -46,7 +46,7 @@ impl Receiver {
         clock: &mut CallClock,
         now: Instant,
     ) {
-        let payload = self.settings.payload_types.get(packet.payload_type);
+        let payload = self.payload_of(packet);
         if !is_sound(payload, packet.payload) {
             self.counters.malformed += 1;
             return;
@@ -76,6 +76,16 @@ impl Receiver {
             _ if payload.is_none() => self.refuse_payload(packet.payload_type, source, now),
             _ => self.try_out(id, &header, packet.payload, now),
         }
+    }
+
+    /// What the packet carries, by the table of payload types or by how it behaves.
+    fn payload_of(&mut self, packet: &Packet<'_>) -> Option<Payload> {
+        let known = self.settings.payload_types.get(packet.payload_type);
+        known.or_else(|| {
+            let (number, timestamp) = (packet.payload_type, packet.timestamp);
+            let is_event = self.event_type.is_event(number, timestamp, packet.payload);
+            is_event.then_some(Payload::TelephoneEvent)
+        })
     }
 
     /// Takes a packet of the heard stream.
