@@ -12,7 +12,7 @@ use crate::media::reorder::{Arrival, Header, Order, Reorder};
 use crate::media::sequence::SequenceExtender;
 use crate::media::settings::{Payload, Settings};
 use crate::media::statistics::Statistics;
-use crate::media::timeline::{Audio, Gap, Timeline};
+use crate::media::timeline::{Audio, Placement, Timeline};
 use crate::media::{Law, Samples};
 
 /// What became of a packet of the heard stream.
@@ -92,6 +92,11 @@ impl Stream {
         self.sequence.extend(sequence_number).is_some()
     }
 
+    /// Whether the place of the number in the sequence is past.
+    pub(crate) fn is_past(&self, sequence_number: u16) -> bool {
+        self.reorder.is_past(self.sequence.nearest(sequence_number))
+    }
+
     /// Takes a packet of the heard stream.
     pub(crate) fn accept(&mut self, header: &Header, bytes: &[u8], now: Instant) -> Fate {
         let sequence = self.sequence.nearest(header.sequence_number);
@@ -99,11 +104,7 @@ impl Stream {
         self.reception.count(sequence);
         let order = self.reorder.judge(sequence);
         if matches!(order, Order::Late | Order::Duplicate) {
-            return if order == Order::Late {
-                Fate::Late
-            } else {
-                Fate::Duplicate
-            };
+            return self.accept_out_of_order(order, header, bytes);
         }
         self.watch_for_pause(header, now);
         if order == Order::Next && !self.reorder.is_holding() {
@@ -138,7 +139,8 @@ impl Stream {
         self.framer.finish();
     }
 
-    /// Tells whether somebody speaks, as far as the listener knows; the clock is not corrected meanwhile.
+    /// Tells whether somebody speaks, as far as the listener knows; the clock is not corrected
+    /// meanwhile.
     pub(crate) const fn set_speech(&mut self, is_speech: bool) {
         self.is_speech = is_speech;
     }
@@ -176,6 +178,24 @@ impl Stream {
         &mut self.reception
     }
 
+    /// A packet whose place in the sequence is past may still tell of a key.
+    fn accept_out_of_order(&mut self, order: Order, header: &Header, bytes: &[u8]) -> Fate {
+        let event = match header.payload {
+            Some(Payload::TelephoneEvent) => TelephoneEvent::parse(bytes),
+            Some(Payload::Audio(_) | Payload::ComfortNoise) | None => None,
+        };
+        let Arrival { at, position } = header.arrival;
+        match event.filter(|event| self.keypad.wants(*event, header.timestamp, at)) {
+            Some(event) => {
+                let digits = self.keypad.handle(event, header.timestamp, position, at);
+                self.digits.extend(digits.into_iter().flatten());
+                Fate::Played
+            }
+            None if order == Order::Late => Fate::Late,
+            None => Fate::Duplicate,
+        }
+    }
+
     fn begin_order(settings: &Settings, first: Arrival) -> Reorder {
         let until = first
             .at
@@ -184,8 +204,9 @@ impl Stream {
         Reorder::new(settings.reorder_wait, until)
     }
 
-    /// A packet that comes much later than its timestamp either ends a pause, during which the sender's clock stood
-    /// still, or is the first of a jam. Only those behind it tell, so it is held until they are there.
+    /// A packet that comes much later than its timestamp either ends a pause, during which the
+    /// sender's clock stood still, or is the first of a jam. Only those behind it tell, so it is
+    /// held until they are there.
     fn watch_for_pause(&mut self, header: &Header, now: Instant) {
         if !matches!(header.payload, Some(Payload::Audio(_))) || self.reorder.is_holding() {
             return;
@@ -249,7 +270,7 @@ impl Stream {
             Some(Payload::Audio(_)) | None => self.timeline.miss(missing),
             Some(Payload::ComfortNoise) => {
                 let gap = self.timeline.comfort_noise(&Audio { len: 0, ..audio });
-                self.push_gap(gap);
+                self.push_gap(&gap);
             }
             Some(Payload::TelephoneEvent) => self.play_event(bytes, &audio, header.arrival.at),
         }
@@ -257,11 +278,11 @@ impl Stream {
 
     fn play_audio(&mut self, law: Law, bytes: &[u8], audio: &Audio) {
         self.reception.follow_jitter(audio.timestamp, audio.arrival);
-        let telephone_event = self.timeline.is_within_event(audio.timestamp);
-        let gap = self.timeline.place(audio);
-        self.push_gap(gap);
+        let placement = self.timeline.place(audio);
+        self.push_gap(&placement);
         let heard = self.correct_clock(law, bytes);
-        self.framer.push_audio(law, heard, telephone_event);
+        self.framer
+            .push_audio(law, heard, placement.telephone_event);
     }
 
     fn play_event(&mut self, bytes: &[u8], audio: &Audio, at: Instant) {
@@ -277,7 +298,7 @@ impl Stream {
         self.digits.extend(digits.into_iter().flatten());
     }
 
-    fn push_gap(&mut self, gap: Gap) {
+    fn push_gap(&mut self, gap: &Placement) {
         self.total.lost_samples += gap.lost.0;
         if gap.lost_first {
             self.framer.push_lost(gap.lost);
@@ -288,7 +309,8 @@ impl Stream {
         }
     }
 
-    /// Works off what the clock is wrong by, a little in each quiet packet: gives what to play of the packet.
+    /// Works off what the clock is wrong by, a little in each quiet packet: gives what to play of
+    /// the packet.
     fn correct_clock<'a>(&mut self, law: Law, bytes: &'a [u8]) -> &'a [u8] {
         let error = self.timeline.error();
         if error.abs() < LEAST_CORRECTION {
@@ -319,7 +341,8 @@ impl Stream {
     }
 }
 
-/// A packet this much later than those before may end a pause: 500 ms, twice the burst interval of `ffmpeg -re`.
+/// A packet this much later than those before may end a pause: 500 ms, twice the burst interval of
+/// `ffmpeg -re`.
 const PAUSE: i64 = 4_000;
 
 /// Errors of less than 1 ms are left alone.

@@ -1,12 +1,17 @@
 //! Time: where on the call clock a packet belongs, and what lies between it and the one before.
 //!
-//! RTP timestamps say how the sound of one run of a sender fits together; arrival says where a run begins on the call
-//! clock, and whether a jump of the timestamp is a silence or a sender that began anew:
+//! RTP timestamps say how the sound of one run of a sender fits together; arrival says where a run
+//! begins on the call clock, and whether a jump of the timestamp is a silence or a sender that
+//! began anew:
 //!
-//! - A timestamp that goes on where the last packet ended is contiguous, whatever the sequence numbers did.
-//! - A gap is lost audio as far as missing packets explain it, and otherwise silence that the sender did not send.
-//! - A packet that starts a little before the last one ended is appended whole; the debt is worked off in silence.
-//! - A jump that arrival contradicts begins a new run where the packet arrived, never before what is already placed.
+//! - A timestamp that goes on where the last packet ended is contiguous, whatever the sequence
+//!   numbers did.
+//! - A gap is lost audio as far as missing packets explain it, and otherwise silence that the
+//!   sender did not send.
+//! - A packet that starts a little before the last one ended is appended whole; the debt is worked
+//!   off in silence.
+//! - A jump that arrival contradicts begins a new run where the packet arrived, never before what
+//!   is already placed.
 
 use crate::media::Samples;
 use crate::media::drift::Drift;
@@ -34,15 +39,17 @@ pub(crate) struct Audio {
     pub(crate) arrival: Samples,
 }
 
-/// What lies between the audio before and the packet.
+/// What lies between the audio before and a packet, and what the packet is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Gap {
+pub(crate) struct Placement {
     /// Never arrived.
     pub(crate) lost: Samples,
     /// Never sent.
     pub(crate) silence: Samples,
     /// Whether the lost part comes first.
     pub(crate) lost_first: bool,
+    /// Whether a telephone event was going on while the packet was sampled.
+    pub(crate) telephone_event: bool,
 }
 
 /// Packets whose timestamps count from one origin.
@@ -86,14 +93,15 @@ impl Timeline {
         }
     }
 
-    /// Lets the next packet begin a new run at `arrival`: another stream, or the same after a pause.
+    /// Lets the next packet begin a new run at `arrival`: another stream, or the same after a
+    /// pause.
     pub(crate) fn restart(&mut self, arrival: Samples) {
         self.run = None;
         self.begin = arrival;
     }
 
     /// Places a packet after everything before it.
-    pub(crate) fn place(&mut self, audio: &Audio) -> Gap {
+    pub(crate) fn place(&mut self, audio: &Audio) -> Placement {
         if let Some(run) = &self.run
             && run.is_jump(audio)
         {
@@ -107,10 +115,11 @@ impl Timeline {
         gap
     }
 
-    /// Takes note of comfort noise (RFC 3389); its timestamp, if it moves at all, ends a silence that is certain.
-    pub(crate) fn comfort_noise(&mut self, audio: &Audio) -> Gap {
+    /// Takes note of comfort noise (RFC 3389); its timestamp, if it moves at all, ends a silence
+    /// that is certain.
+    pub(crate) fn comfort_noise(&mut self, audio: &Audio) -> Placement {
         let Some(run) = &mut self.run else {
-            return Gap::default();
+            return Placement::default();
         };
         let gap = run.comfort_noise(audio, self.end);
         self.end += gap.lost + gap.silence;
@@ -153,15 +162,6 @@ impl Timeline {
         })
     }
 
-    /// Whether a telephone event covers the packet at this timestamp.
-    pub(crate) fn is_within_event(&self, timestamp: u32) -> bool {
-        self.run.as_ref().is_some_and(|run| {
-            let time = run.media_time + run.gap(timestamp);
-            run.event
-                .is_some_and(|event| time >= event.start && event.end.is_none_or(|end| time < end))
-        })
-    }
-
     /// Where on the call clock a timestamp of the current run lies.
     pub(crate) fn position_of(&self, timestamp: u32) -> Option<Samples> {
         let run = self.run.as_ref()?;
@@ -176,7 +176,7 @@ impl Timeline {
         }
     }
 
-    fn begin_run(&mut self, audio: &Audio) -> Gap {
+    fn begin_run(&mut self, audio: &Audio) -> Placement {
         let wait = self.begin.saturating_sub(self.end);
         let silence = if wait.0 < SNAP { Samples::ZERO } else { wait };
         let start = (self.end + silence).0.cast_signed();
@@ -191,20 +191,21 @@ impl Timeline {
             event: None,
             drift: Drift::default(),
         });
-        Gap {
+        Placement {
             silence,
-            ..Gap::default()
+            ..Placement::default()
         }
     }
 }
 
 impl Run {
-    fn place(&mut self, audio: &Audio, end: Samples) -> Gap {
+    fn place(&mut self, audio: &Audio, end: Samples) -> Placement {
         let gap = self.gap(audio.timestamp);
         self.missing += audio.missing;
         self.packet_len = (self.packet_len - self.packet_len / 16).max(audio.len);
         let filled = self.fill(gap, audio.marker, end);
         let media_time = self.media_time + gap;
+        let telephone_event = self.is_within_event(media_time, filled.silence);
         let arrival = audio.arrival.0.cast_signed();
         self.offset += self.drift.observe(arrival - media_time, audio.arrival);
         self.lateness = arrival - self.position(gap);
@@ -212,12 +213,14 @@ impl Run {
         self.expected = audio.timestamp.wrapping_add(audio.len);
         self.missing = 0;
         self.is_silent = false;
-        self.settle_event();
         self.forgive(end + filled.lost + filled.silence + Samples(u64::from(audio.len)));
-        filled
+        Placement {
+            telephone_event,
+            ..filled
+        }
     }
 
-    fn comfort_noise(&mut self, audio: &Audio, end: Samples) -> Gap {
+    fn comfort_noise(&mut self, audio: &Audio, end: Samples) -> Placement {
         let gap = self.gap(audio.timestamp);
         // Noise packets that go missing are not audio that goes missing.
         self.missing = if self.is_silent {
@@ -228,7 +231,7 @@ impl Run {
         self.is_silent = true;
         // Asterisk's keep-alive freezes the timestamp: it tells nothing about time.
         if gap <= 0 || self.is_jump(audio) {
-            return Gap::default();
+            return Placement::default();
         }
         let filled = self.fill(gap, true, end);
         self.missing = 0;
@@ -258,9 +261,9 @@ impl Run {
     }
 
     /// What fills a gap of so many samples before a packet.
-    fn fill(&self, gap: i64, marker: bool, end: Samples) -> Gap {
+    fn fill(&self, gap: i64, marker: bool, end: Samples) -> Placement {
         let Ok(len) = u64::try_from(gap) else {
-            return Gap::default();
+            return Placement::default();
         };
         let by_event = u64::try_from(self.covered_by_event(gap)).unwrap_or(0);
         let explained = self.missing.saturating_mul(u64::from(self.packet_len));
@@ -276,11 +279,13 @@ impl Run {
             let error = self.position(0) - end.0.cast_signed();
             unsent.saturating_add_signed(error)
         };
-        Gap {
+        Placement {
             lost: Samples(lost),
             silence: Samples(silence),
-            // The marker tells that the packet opens a talkspurt, so what is missing closed the one before.
+            // The marker tells that the packet opens a talkspurt, so what is missing closed the one
+            // before.
             lost_first: marker,
+            telephone_event: false,
         }
     }
 
@@ -293,14 +298,20 @@ impl Run {
         })
     }
 
-    /// Audio was placed: an open event is interleaved with it, a past one is over.
-    fn settle_event(&mut self) {
-        if let Some(event) = &mut self.event {
-            event.interleaved |= self.media_time > event.start;
-            if event.end.is_some_and(|end| self.media_time >= end) {
-                self.event = None;
-            }
+    /// Whether the event goes on at this time, in which audio was placed behind so much silence.
+    fn is_within_event(&mut self, time: i64, silence: Samples) -> bool {
+        let Some(event) = &mut self.event else {
+            return false;
+        };
+        // An event in place of audio is over when audio comes again, even if every packet of its
+        // end was lost.
+        let is_over = event.end.map_or(silence > Samples::ZERO, |end| time >= end);
+        event.interleaved = true;
+        let is_within = time >= event.start && !is_over;
+        if is_over {
+            self.event = None;
         }
+        is_within
     }
 
     /// A sender whose timestamps keep running behind its own audio is believed by its audio.
