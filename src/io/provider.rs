@@ -89,6 +89,17 @@ impl Provider {
         Arc::clone(&self.settings.provider)
     }
 
+    /// Connects once and hangs up: tells an operator at the start what every part would find out later.
+    ///
+    /// # Errors
+    /// When the service cannot be reached; whether it lets us in is not tried.
+    pub async fn probe(&self) -> Result<(), Failure> {
+        self.connector
+            .connect(&self.settings.endpoint)
+            .await
+            .map(drop)
+    }
+
     /// Why nothing is tried for now, and for how much longer: what an operator must put right.
     pub fn alarm(&self) -> Option<(String, Duration)> {
         self.authenticator.alarm()
