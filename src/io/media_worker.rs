@@ -219,11 +219,12 @@ impl Worker {
         loop {
             ticks.tick().await;
             let now = Instant::now();
-            self.take_orders(now);
             if let Err(error) = self.receive(now) {
                 error!(%error, "cannot wait for datagrams; the worker stops");
                 return;
             }
+            // After receiving: a call that is told to end keeps what had arrived.
+            self.take_orders(now);
             self.switchboard.handle_timeout(now);
             self.take_reports(now);
             self.perform();
