@@ -71,12 +71,10 @@ impl Hour {
             let jitter = if n == 0 { 0 } else { chance.below(18_000) };
             let arrival = Duration::from_micros(sent.cast_unsigned() + jitter);
             bench.deliver(arrival, sender.source, &packet);
-            for output in bench.outputs.drain(..) {
-                if let Output::Frame(frame) = output {
-                    ear.listen(&frame);
-                }
-            }
+            ear.listen_to(&mut bench);
         }
+        bench.end();
+        ear.listen_to(&mut bench);
         for (onset, len) in ear.beeps {
             let nominal = (onset + 20_000) / 40_000 * 40_000;
             let truth = nominal.cast_signed() * (1_000_000 + ppm) / 1_000_000;
@@ -95,6 +93,14 @@ struct Ear {
 }
 
 impl Ear {
+    fn listen_to(&mut self, bench: &mut Bench) {
+        for output in bench.outputs.drain(..) {
+            if let Output::Frame(frame) = output {
+                self.listen(&frame);
+            }
+        }
+    }
+
     fn listen(&mut self, frame: &Frame) {
         let bytes = frame.bytes();
         // A beep is longer than a frame, so one that is quiet at both ends is quiet.
