@@ -1,11 +1,13 @@
 //! Everything that touches the world: sockets, clocks, threads, signals.
 
 pub mod assignment;
+pub mod authenticator;
 pub mod control;
 pub mod http;
 pub mod logging;
 pub mod media_worker;
 pub mod part_audio;
+pub mod provider;
 pub mod publisher;
 pub mod recogniser;
 pub mod sockets;

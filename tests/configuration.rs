@@ -8,10 +8,13 @@ use callscribe::config::{self, File};
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/callscribe.toml");
 
 /// Keys without a default: the file shows an example of each.
-const WITHOUT_DEFAULT: [&str; 7] = [
+const WITHOUT_DEFAULT: [&str; 10] = [
     "rtp.advertise-address",
     "asr.token",
     "asr.token-file",
+    "asr.access-key",
+    "asr.secret-key-file",
+    "asr.security-token-file",
     "asr.ca-file",
     "asr.vocabulary-id",
     "control.socket",

@@ -36,6 +36,9 @@ pub enum Failure {
         /// Whether the same try can do better later.
         passing: bool,
     },
+    /// Nothing is tried for a while, because every try would be refused.
+    #[error("halted: {0}")]
+    Halted(String),
     /// The service said ERROR or FATAL_ERROR.
     #[error("the service said {}", Said(.0))]
     Service(ServiceError),

@@ -41,6 +41,7 @@ impl Verdict {
             Failure::Unreachable { .. } => Self::RetryLater(Duration::ZERO),
             Failure::NoCredentials { passing: true, .. } => Self::RetryLater(Duration::ZERO),
             Failure::NoCredentials { passing: false, .. } => Self::StopAll(MISCONFIGURED),
+            Failure::Halted(_) => Self::StopAll(Duration::ZERO),
             Failure::TooLong => Self::GiveUp(GapReason::AsrRejected),
             Failure::EndedEarly(_)
             | Failure::Malformed(_)

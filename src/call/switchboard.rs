@@ -65,6 +65,7 @@ pub struct Switchboard {
     next_serial: u32,
     next_port: usize,
     is_closed: bool,
+    strays: u64,
     outbox: Outbox,
 }
 
@@ -80,6 +81,7 @@ impl Switchboard {
             next_serial: 0,
             next_port: 0,
             is_closed: false,
+            strays: 0,
             outbox: Outbox::new(wall),
         }
     }
@@ -122,7 +124,7 @@ impl Switchboard {
                     call.handle_rtcp(channel, source, bytes, outbox, now);
                 });
             }
-            None => {}
+            None => self.strays += 1,
         }
     }
 
@@ -200,6 +202,11 @@ impl Switchboard {
     /// What every call has in common.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Datagrams that came to a port without a call and began none.
+    pub const fn strays(&self) -> u64 {
+        self.strays
     }
 
     /// The calls that are not over.

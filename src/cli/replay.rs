@@ -24,7 +24,8 @@ use crate::cli::exit;
 use crate::config::{self, ConfigError, File};
 use crate::event::{EndReason, Event, GapReason, Role};
 use crate::io::part_audio::PartAudio;
-use crate::io::recogniser::{Recogniser, RecogniserError, Unrecognised};
+use crate::io::provider::ProviderError;
+use crate::io::recogniser::{Recogniser, Unrecognised};
 use crate::speech::utterance::SettingsError;
 use crate::wav::WavError;
 use plan::Plan;
@@ -101,7 +102,7 @@ enum ReplayError {
     #[error(transparent)]
     Speech(#[from] SettingsError),
     #[error(transparent)]
-    Recogniser(#[from] RecogniserError),
+    Recogniser(#[from] ProviderError),
     #[error("cannot write the lines: {0}")]
     Output(#[from] io::Error),
     #[error("no part was recognised: {0}; or use --engine none")]

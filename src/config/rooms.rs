@@ -1,16 +1,19 @@
 //! From the tables of the file to the settings of the rooms.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use secrecy::SecretString;
 
 use crate::asr::auth::Credentials;
+use crate::asr::auth::iam::IamUser;
+use crate::asr::auth::signature::AccessKey;
 use crate::asr::endpoint::Endpoint;
 use crate::asr::{retry, session};
 use crate::call::switchboard;
-use crate::config::file::{File, PayloadTypes};
-use crate::io::recogniser::{self, Provider, RecogniserError};
+use crate::config::file::{Asr, File, Iam, PayloadTypes};
+use crate::io::provider::{self, Provider, ProviderError};
 use crate::media::Law;
 use crate::media::receiver::{self, Payload};
 use crate::speech::utterance::{self, SettingsError, Timing};
@@ -72,16 +75,13 @@ impl File {
     /// How the recogniser is reached and used.
     ///
     /// # Errors
-    /// When the endpoint is no WebSocket address, or the certificates cannot be read.
-    pub fn recogniser(&self) -> Result<Arc<Provider>, RecogniserError> {
+    /// When an endpoint is no address, or a secret or the certificates cannot be read.
+    pub fn recogniser(&self) -> Result<Arc<Provider>, ProviderError> {
         let asr = &self.asr;
         let endpoint = Endpoint::new(&asr.endpoint, &asr.project_id)?;
-        Provider::new(recogniser::Settings {
+        Provider::new(provider::Settings {
             provider: asr.provider.as_str().into(),
-            credentials: match &asr.token {
-                Some(token) => Credentials::FixedToken(token.clone()),
-                None => Credentials::None,
-            },
+            credentials: asr.credentials()?,
             session: session::Settings {
                 audio_format: asr.audio_format,
                 property: asr.property.clone(),
@@ -101,7 +101,7 @@ impl File {
             },
             ca_file: asr.ca_file.clone(),
             connect_timeout: asr.connect_timeout_ms.duration(),
-            ..recogniser::Settings::new(endpoint)
+            ..provider::Settings::new(endpoint)
         })
     }
 
@@ -116,6 +116,56 @@ impl File {
             look_ahead: self.speech.look_ahead_ms.duration(),
         }
     }
+}
+
+impl Asr {
+    /// What the handshake is authenticated with; that there is one way only was checked with the file.
+    fn credentials(&self) -> Result<Credentials, ProviderError> {
+        if let Some(iam) = &self.iam {
+            return iam.user().map(Credentials::Password);
+        }
+        Ok(
+            match (
+                &self.token,
+                &self.token_file,
+                &self.access_key,
+                &self.secret_key_file,
+            ) {
+                (Some(token), ..) => Credentials::FixedToken(token.clone()),
+                (None, Some(file), ..) => Credentials::TokenFile(file.clone()),
+                (None, None, Some(access), Some(secret)) => Credentials::AccessKey(AccessKey {
+                    access: access.clone(),
+                    secret: read_secret(secret)?,
+                    security_token: match &self.security_token_file {
+                        Some(file) => Some(read_secret(file)?),
+                        None => None,
+                    },
+                }),
+                (None, None, _, _) => Credentials::None,
+            },
+        )
+    }
+}
+
+impl Iam {
+    fn user(&self) -> Result<IamUser, ProviderError> {
+        Ok(IamUser {
+            endpoint: Endpoint::web(&self.endpoint, IamUser::PATH)?,
+            domain: self.domain.clone(),
+            user: self.user.clone(),
+            password: read_secret(&self.password_file)?,
+            project: self.project.clone(),
+        })
+    }
+}
+
+/// The text of a file without the line end that editors add.
+fn read_secret(path: &Path) -> Result<SecretString, ProviderError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ProviderError::Secret {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(text.trim_end().into())
 }
 
 impl PayloadTypes {

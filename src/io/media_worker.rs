@@ -23,7 +23,7 @@ use mio::{Events, Interest, Poll, Token};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::MissedTickBehavior;
-use tracing::{error, trace, warn};
+use tracing::{error, info, trace, warn};
 
 use crate::call::feedback;
 use crate::call::switchboard::{Line, PortIndex, Settings, Switchboard};
@@ -47,6 +47,9 @@ const EVENTS_PER_POLL: usize = 1024;
 
 /// How often the time of day is read for the lines.
 const WALL_CLOCK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often datagrams without a call are told of.
+const STRAY_REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What a worker works with.
 #[derive(Debug)]
@@ -174,6 +177,8 @@ fn set_up(
         farewells: Farewells::default(),
         draining: None,
         next_wall_clock: Instant::now(),
+        next_stray_report: Instant::now() + STRAY_REPORT_INTERVAL,
+        reported_strays: 0,
     };
     Ok((runtime, worker, assignment.tick))
 }
@@ -199,6 +204,8 @@ struct Worker {
     farewells: Farewells,
     draining: Option<Instant>,
     next_wall_clock: Instant,
+    next_stray_report: Instant,
+    reported_strays: u64,
 }
 
 impl Worker {
@@ -208,11 +215,13 @@ impl Worker {
         loop {
             ticks.tick().await;
             let now = Instant::now();
-            self.read_wall_clock(now);
+            self.read_clocks(now);
             if let Err(error) = self.receive(now) {
                 error!(%error, "cannot wait for datagrams; the worker stops");
                 return;
             }
+            // After receiving: a call that is told to end keeps what had arrived, and one that is registered
+            // does not get it.
             self.take_orders(now);
             self.switchboard.handle_timeout(now);
             self.take_reports(now);
@@ -223,10 +232,27 @@ impl Worker {
         }
     }
 
-    fn read_wall_clock(&mut self, now: Instant) {
+    fn read_clocks(&mut self, now: Instant) {
         if now >= self.next_wall_clock {
             self.next_wall_clock = now + WALL_CLOCK_INTERVAL;
             self.switchboard.set_wall_clock(wall_clock());
+        }
+        if now >= self.next_stray_report {
+            self.next_stray_report = now + STRAY_REPORT_INTERVAL;
+            self.report_strays();
+        }
+    }
+
+    /// Senders that nobody expects are told of now and then, never one line a datagram.
+    fn report_strays(&mut self) {
+        let strays = self.switchboard.strays();
+        if strays > self.reported_strays {
+            let datagrams = strays - self.reported_strays;
+            info!(
+                datagrams,
+                "datagrams came to ports without a call, and were dropped"
+            );
+            self.reported_strays = strays;
         }
     }
 

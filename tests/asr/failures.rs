@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::support::{accept, as_pcm, complete, recognise, refuse, speech, with_server};
 use callscribe::event::GapReason;
-use callscribe::io::recogniser::Settings;
+use callscribe::io::provider::Settings;
 
 /// Settings that do not make a test wait.
 fn impatient(mut settings: Settings) -> Settings {

@@ -6,6 +6,7 @@
     reason = "tests use sockets, clocks and assertions"
 )]
 
+mod credentials;
 mod failures;
 mod recognition;
 mod support;
