@@ -1,5 +1,6 @@
 //! The subcommands: each has its arguments and a `run` that gives the exit code (`sysexits.h`).
 
+pub mod calls;
 pub mod check_config;
 pub mod demo;
 pub mod exit;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use callscribe::cli::{check_config, demo, replay, run, send, service, tail};
+use callscribe::cli::{calls, check_config, demo, replay, run, send, service, tail};
 use clap::{Parser, Subcommand};
 
 /// Writes down what is said on telephone calls: RTP in, Mandarin transcripts as JSON lines out.
@@ -21,6 +21,7 @@ enum Command {
     Replay(replay::ReplayArgs),
     Send(send::SendArgs),
     Tail(tail::TailArgs),
+    Calls(calls::CallsArgs),
     Demo(demo::DemoArgs),
 }
 
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Tail(args) => tail::run(&args),
+        Command::Calls(args) => calls::run(&args),
         Command::Demo(args) => demo::run(&args),
     }
 }

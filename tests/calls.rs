@@ -461,6 +461,82 @@ fn line_is_one_call_of_all_its_legs_and_bye_ends_it() {
     assert_eq!(calls.events("call_started").len(), 2);
 }
 
+/// A hold, or a transfer: whoever registered the call says when it ends.
+#[test]
+fn bye_does_not_end_a_registered_call() {
+    let (mut calls, port, key) = one_leg();
+    let mut first = Sender::new("10.0.0.1:4000", 7);
+    calls.play(port, &mut first, &sentence());
+    let bye = first.bye();
+    calls.send(port, first.address, &bye);
+    calls.pass(5 * MINUTE);
+    assert_eq!(calls.events("call_ended").len(), 0);
+
+    calls.play(port, &mut Sender::new("10.0.0.1:4002", 8), &sentence());
+    hang_up(&mut calls, key);
+    calls.pass(SECOND);
+    assert_eq!(calls.events("transcript").len(), 2);
+    assert_ledger_adds_up(calls.events("call_ended")[0]);
+}
+
+#[test]
+fn ports_are_given_out_in_turn_and_not_while_a_stray_stream_comes_in() {
+    let mut calls = VirtualCalls::new(VirtualCalls::settings());
+    let ports =
+        [20_000, 20_001, 20_002, 20_003, 20_004].map(|port| calls.switchboard.add_port(port));
+    let mut stray = Sender::new("10.0.0.1:4000", 7);
+    calls.play(ports[0], &mut stray, &[0; 160]);
+    let find = |calls: &mut VirtualCalls| calls.switchboard.find_ports(1, calls.now);
+    assert_eq!(find(&mut calls), Ok(vec![ports[2]]));
+    assert_eq!(find(&mut calls), Ok(vec![ports[4]]));
+    assert_eq!(find(&mut calls), Ok(vec![ports[2]]));
+    calls.pass(31 * SECOND);
+    assert_eq!(find(&mut calls), Ok(vec![ports[4]]));
+    assert_eq!(find(&mut calls), Ok(vec![ports[0]]));
+    let refused = RegisterError::NoFreePort { needed: 4, free: 3 };
+    assert_eq!(calls.switchboard.find_ports(4, calls.now), Err(refused));
+}
+
+#[test]
+fn stranger_of_another_network_disturbs_no_port() {
+    let mut calls = VirtualCalls::new(VirtualCalls::settings());
+    let port = calls.switchboard.add_port(20_000);
+    calls.play(port, &mut Sender::new("8.8.8.8:4000", 7), &[0; 160]);
+    assert_eq!(calls.switchboard.find_ports(1, calls.now), Ok(vec![port]));
+}
+
+#[test]
+fn receiver_reports_go_out_every_five_seconds_until_bye() {
+    let settings = Settings {
+        receiver_reports: true,
+        ..VirtualCalls::settings()
+    };
+    let mut calls = VirtualCalls::new(settings);
+    let port = calls.switchboard.add_port(20_000);
+    register(&mut calls, "a", &[port]).unwrap();
+    let mut sender = Sender::new("10.0.0.1:4000", 7);
+    calls.play(port, &mut sender, &[0; 8_000 * 11]);
+    assert_eq!(calls.reports.len(), 2);
+    let report = &calls.reports[1];
+    assert_eq!(report.to, "10.0.0.1:4001".parse().unwrap());
+    assert_eq!(
+        (report.is_muxed, &report.packet[8..12]),
+        (false, &[0, 0, 0, 7][..])
+    );
+
+    let bye = sender.bye();
+    calls.send(port, sender.address, &bye);
+    calls.pass(MINUTE);
+    assert_eq!(calls.reports.len(), 2);
+}
+
+#[test]
+fn no_receiver_report_goes_out_unless_asked_for() {
+    let (mut calls, port, _) = one_leg();
+    calls.play(port, &mut Sender::new("10.0.0.1:4000", 7), &[0; 8_000 * 11]);
+    assert_eq!(calls.reports, []);
+}
+
 #[test]
 fn second_registration_of_an_id_is_refused() {
     let (mut calls, _, _) = one_leg();

@@ -43,6 +43,7 @@ pub struct Port {
     /// The line it belongs to, by index.
     pub line: Option<usize>,
     rest: Option<Rest>,
+    stray: Option<Rest>,
 }
 
 /// The time after a call, in which the port's old stream is refused.
@@ -61,17 +62,14 @@ impl Port {
             taken_by: None,
             line: None,
             rest: None,
+            stray: None,
         }
     }
 
     /// The call on the port is over; `old_stream` is what was heard last.
     pub const fn rest(&mut self, old_stream: Option<Ssrc>, now: Instant) {
         self.taken_by = None;
-        self.rest = Some(Rest {
-            since: now,
-            last_arrival: now,
-            old_stream,
-        });
+        self.rest = Some(Rest::new(old_stream, now));
     }
 
     /// Whether a call may be registered on the port.
@@ -103,8 +101,12 @@ impl Port {
         !is_old
     }
 
-    /// A datagram arrived that nothing was made of: a stream that would be heard makes the port rest, so that no call
-    /// is registered into it.
+    /// Whether a stream that nobody invited comes in, which the next call on the port would hear.
+    pub fn is_disturbed(&self, now: Instant) -> bool {
+        self.stray.is_some_and(|stray| stray.is_on(now))
+    }
+
+    /// A datagram arrived that no call is made of.
     pub fn note_stray(
         &mut self,
         source: SocketAddr,
@@ -112,22 +114,37 @@ impl Port {
         settings: &receiver::Settings,
         now: Instant,
     ) {
-        match &mut self.rest {
-            Some(rest) if now.saturating_duration_since(rest.last_arrival) < REST_SILENCE => {
-                rest.last_arrival = now;
-            }
-            Some(_) | None => {
-                if let Some(stream) = admitted_stream(settings, source, bytes) {
-                    self.rest(Some(stream), now);
-                }
-            }
+        if let Some(rest) = &mut self.rest {
+            rest.last_arrival = now;
+        }
+        let Some(stream) = admitted_stream(settings, source, bytes) else {
+            return;
+        };
+        match &mut self.stray {
+            Some(stray) if stray.is_heard(now) => stray.last_arrival = now,
+            stray => *stray = Some(Rest::new(Some(stream), now)),
         }
     }
 
     fn is_resting(&self, now: Instant) -> bool {
-        self.rest.is_some_and(|rest| {
-            now.saturating_duration_since(rest.last_arrival) < REST_SILENCE
-                && now.saturating_duration_since(rest.since) < REST_LIMIT
-        })
+        self.rest.is_some_and(|rest| rest.is_on(now))
+    }
+}
+
+impl Rest {
+    const fn new(old_stream: Option<Ssrc>, now: Instant) -> Self {
+        Self {
+            since: now,
+            last_arrival: now,
+            old_stream,
+        }
+    }
+
+    fn is_on(&self, now: Instant) -> bool {
+        self.is_heard(now) && now.saturating_duration_since(self.since) < REST_LIMIT
+    }
+
+    fn is_heard(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last_arrival) < REST_SILENCE
     }
 }

@@ -12,6 +12,9 @@
     reason = "each test file uses its own part of this"
 )]
 
+pub mod control;
+pub mod openapi;
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, UdpSocket};
@@ -78,7 +81,8 @@ impl Daemon {
         Self::start_configured("", asr, legs, service, more)
     }
 
-    fn start_configured(
+    /// The same, with keys of `[rtp]` and of `[asr]`.
+    pub fn start_configured(
         rtp: &str,
         asr: &str,
         legs: u16,
@@ -437,7 +441,7 @@ fn configuration(endpoint: &str, rtp: &str, asr: &str, socket: &Path, ports: &[u
     let (first, last) = (ports[0], ports[ports.len() - 1]);
     format!(
         "[rtp]\nbind-address = \"127.0.0.1\"\nport-range = \"{first}-{last}\"\n\
-         idle-timeout-ms = 2000\nregistered-idle-timeout-ms = 2000\n{rtp}\n\
+         idle-timeout-ms = 2000\n{rtp}\n\
          [asr]\nprovider = \"scripted\"\n{endpoint}{asr}\n\
          [events]\nsocket = {socket:?}\n"
     )

@@ -91,6 +91,7 @@ impl Switchboard {
         let is_above_unused = above
             .filter(|above| above.number == port.number + 1)
             .is_none_or(|above| above.line.is_none() && above.taken_by.is_none());
-        port.number % 2 == 0 && port.line.is_none() && port.is_free(now) && is_above_unused
+        let is_quiet = port.is_free(now) && !port.is_disturbed(now);
+        port.number % 2 == 0 && port.line.is_none() && is_quiet && is_above_unused
     }
 }

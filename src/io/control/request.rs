@@ -212,12 +212,17 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         let message = "there is no body; expected a JSON object".to_owned();
         return Err(ApiError::Invalid(message));
     }
+    // An array would pass for a struct with its fields in order.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(ApiError::Invalid("expected a JSON object".to_owned()));
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let message = error.into_inner();
         match path.as_str() {
-            "." => ApiError::Invalid(message.to_string()),
+            // Where the text is no JSON, there is no field to name.
+            "." | "?" => ApiError::Invalid(message.to_string()),
             field => ApiError::Invalid(format!("{field}: {message}")),
         }
     })?;
