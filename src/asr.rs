@@ -6,6 +6,7 @@ pub mod auth;
 pub mod endpoint;
 pub mod failure;
 pub mod message;
+pub mod quota;
 pub mod retry;
 pub mod session;
 pub mod verdict;
