@@ -80,14 +80,7 @@ impl Authenticator {
     /// # Errors
     /// When the credentials were refused meanwhile, or cannot be put in a header.
     pub async fn pass(&self) -> Result<Pass, Failure> {
-        let proven = self.with_cache(|cache| cache.is_proven());
-        let turn = match proven {
-            true => None,
-            // A service that does not answer at all is not refusing: no need to queue for it.
-            false => timeout(TURN, Arc::clone(&self.turn).lock_owned())
-                .await
-                .ok(),
-        };
+        let turn = self.turn().await;
         self.check()?;
         let (secret, generation) = self
             .with_cache(|cache| cache.current().map(|(secret, n)| (secret.clone(), n)))
@@ -144,6 +137,19 @@ impl Authenticator {
         let halt = halt.as_ref()?;
         let in_force = halt.until > now && halt.generation == generation;
         in_force.then(|| (halt.detail.clone(), halt.until - now))
+    }
+
+    /// Waits for the handshake before this one, while nobody knows whether it will be refused.
+    async fn turn(&self) -> Option<OwnedMutexGuard<()>> {
+        let is_proven = || self.with_cache(|cache| cache.is_proven());
+        if is_proven() {
+            return None;
+        }
+        // A service that does not answer at all is not refusing: no need to queue for it.
+        let turn = timeout(TURN, Arc::clone(&self.turn).lock_owned())
+            .await
+            .ok();
+        turn.filter(|_| !is_proven())
     }
 
     fn check(&self) -> Result<(), Failure> {

@@ -1,17 +1,23 @@
 //! The recogniser as the whole daemon knows it: where it is, how to get in, how it is.
+#![expect(clippy::disallowed_methods, reason = "the shell waits")]
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::time::sleep;
+
 use super::authenticator::Authenticator;
-use super::transport::{Connector, TrustError};
+use super::part_audio::PartAudio;
+use super::session_gate::{SessionGate, Slot};
+use super::transport::{Connector, Proxy, TrustError};
 use super::websocket::WebSocket;
 use crate::asr::auth::Credentials;
 use crate::asr::endpoint::Endpoint;
 use crate::asr::failure::Failure;
+use crate::asr::quota::{self, Urgency, Usage};
 use crate::asr::retry::{self, Schedule};
 use crate::asr::session;
 use crate::asr::verdict::{LOCK_OUT, Verdict};
@@ -29,6 +35,13 @@ pub struct Settings {
     pub session: session::Settings,
     /// How hard a part is tried for.
     pub retry: retry::Settings,
+    /// How many sessions there may be.
+    pub quota: quota::Settings,
+    /// How long a connection is kept for the next part, up to 15 s: the service cuts at 20 s. Default
+    /// not at all, as a connection that is opened while somebody begins to speak costs no delay.
+    pub reuse: Option<Duration>,
+    /// The proxy to go through. Default none.
+    pub proxy: Option<Proxy>,
     /// PEM file with the only certificates to trust. Default: the system's.
     pub ca_file: Option<PathBuf>,
     /// How long a connection may take, TLS included. Default 5 s.
@@ -46,6 +59,9 @@ impl Settings {
             credentials: Credentials::None,
             session: session::Settings::default(),
             retry: retry::Settings::default(),
+            quota: quota::Settings::default(),
+            reuse: None,
+            proxy: None,
             ca_file: None,
             connect_timeout: Duration::from_secs(5),
             upgrade_timeout: Duration::from_secs(10),
@@ -60,6 +76,8 @@ pub struct Provider {
     session: Arc<session::Settings>,
     connector: Connector,
     authenticator: Authenticator,
+    gate: Arc<SessionGate>,
+    counters: Counters,
     seeds: AtomicU64,
 }
 
@@ -70,7 +88,15 @@ impl Provider {
     /// The first thing that cannot work.
     pub fn new(settings: Settings) -> Result<Arc<Self>, ProviderError> {
         settings.session.check()?;
-        let connector = Connector::new(settings.ca_file.as_deref(), settings.connect_timeout)?;
+        if settings.reuse.is_some_and(|idle| idle > MAX_IDLE) {
+            return Err(ProviderError::IdleTooLong);
+        }
+        if settings.quota.max_sessions == 0 {
+            return Err(ProviderError::NoSessions);
+        }
+        let ca_file = settings.ca_file.as_deref();
+        let proxy = settings.proxy.clone();
+        let connector = Connector::new(ca_file, proxy, settings.connect_timeout)?;
         Ok(Arc::new(Self {
             session: Arc::new(settings.session.clone()),
             authenticator: Authenticator::new(
@@ -79,6 +105,8 @@ impl Provider {
                 connector.clone(),
             ),
             connector,
+            gate: SessionGate::new(settings.quota.clone()),
+            counters: Counters::default(),
             seeds: AtomicU64::new(RandomState::new().hash_one(())),
             settings,
         }))
@@ -94,6 +122,19 @@ impl Provider {
         self.authenticator.alarm()
     }
 
+    /// What the metrics show.
+    pub fn status(&self) -> Status {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Status {
+            available: self.counters.available.load(Ordering::Relaxed),
+            sessions: read(&self.counters.sessions),
+            setbacks: read(&self.counters.setbacks),
+            recognised: read(&self.counters.recognised),
+            given_up: read(&self.counters.given_up),
+            quota: self.gate.usage(),
+        }
+    }
+
     /// What a session asks for.
     pub(super) fn session(&self) -> Arc<session::Settings> {
         Arc::clone(&self.session)
@@ -103,6 +144,47 @@ impl Provider {
     pub(super) fn schedule(&self, now: Instant) -> Schedule {
         let seed = self.seeds.fetch_add(1, Ordering::Relaxed);
         Schedule::new(self.settings.retry.clone(), seed, now)
+    }
+
+    /// Waits for a session of the quota; `None` when a complete part has waited for too long.
+    pub(super) async fn admit(
+        &self,
+        audio: &PartAudio,
+        urgency: Urgency,
+        since: Instant,
+    ) -> Option<Slot> {
+        let patience = async {
+            audio.reached(usize::MAX).await;
+            sleep(self.settings.quota.max_wait).await;
+        };
+        tokio::select! {
+            biased;
+            slot = self.gate.enter(urgency, since) => Some(slot),
+            () = patience => None,
+        }
+    }
+
+    /// How long a connection is kept for the next part.
+    pub(super) fn reuse(&self) -> Option<Duration> {
+        self.settings.reuse
+    }
+
+    /// A session begins.
+    pub(super) fn note_session(&self) {
+        self.counters.sessions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A part has its text.
+    pub(super) fn note_recognised(&self) {
+        self.counters.recognised.fetch_add(1, Ordering::Relaxed);
+        if !self.counters.available.swap(true, Ordering::Relaxed) {
+            tracing::info!("the recogniser is back");
+        }
+    }
+
+    /// A part was given up.
+    pub(super) fn note_given_up(&self) {
+        self.counters.given_up.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Opens a connection that a session may use.
@@ -117,7 +199,11 @@ impl Provider {
             Ok(socket) => {
                 self.authenticator.accept(&pass);
                 let generation = pass.generation();
-                Ok(Connection { socket, generation })
+                Ok(Connection {
+                    socket,
+                    generation,
+                    is_reused: false,
+                })
             }
             // Judged while we have the turn: those behind us shall know.
             Err(failure) => Err(self.judge(pass.redact(failure), Some(pass.generation()))),
@@ -137,7 +223,15 @@ impl Provider {
         if let Verdict::StopAll(hold) = verdict {
             self.authenticator.halt(&failure, hold);
         }
+        if let Verdict::Throttled(_) = verdict {
+            self.gate.refused();
+        }
+        self.counters.setbacks.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(%failure, ?verdict, "recognition failed");
+        // One line for an outage, not one for each part of it.
+        if self.counters.available.swap(false, Ordering::Relaxed) {
+            tracing::warn!(%failure, "the recogniser fails; parts are tried again");
+        }
         Setback { failure, verdict }
     }
 }
@@ -149,6 +243,8 @@ pub(super) struct Connection {
     pub(super) socket: WebSocket,
     /// Which credentials.
     pub(super) generation: u64,
+    /// Whether it has carried a session before.
+    pub(super) is_reused: bool,
 }
 
 /// A failure and what it means.
@@ -160,6 +256,47 @@ pub(super) struct Setback {
     pub(super) verdict: Verdict,
 }
 
+/// How the recogniser fares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Status {
+    /// Whether the last thing that happened was a text, not a failure.
+    pub available: bool,
+    /// Sessions begun.
+    pub sessions: u64,
+    /// Tries that failed.
+    pub setbacks: u64,
+    /// Parts that have their text.
+    pub recognised: u64,
+    /// Parts given up.
+    pub given_up: u64,
+    /// Use of the quota.
+    pub quota: Usage,
+}
+
+#[derive(Debug)]
+struct Counters {
+    available: AtomicBool,
+    sessions: AtomicU64,
+    setbacks: AtomicU64,
+    recognised: AtomicU64,
+    given_up: AtomicU64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            available: AtomicBool::new(true),
+            sessions: AtomicU64::default(),
+            setbacks: AtomicU64::default(),
+            recognised: AtomicU64::default(),
+            given_up: AtomicU64::default(),
+        }
+    }
+}
+
+/// The service cuts a connection that carries nothing for 20 s.
+const MAX_IDLE: Duration = Duration::from_secs(15);
+
 /// Why a recogniser cannot be used at all.
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderError {
@@ -169,4 +306,10 @@ pub enum ProviderError {
     /// There is no certificate to trust.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// Connections would be kept past the service's own limit.
+    #[error("reuse must be 15 s at most: the service cuts idle connections at 20 s")]
+    IdleTooLong,
+    /// No session would ever be opened.
+    #[error("max_sessions is 0; it must be 1 at least")]
+    NoSessions,
 }

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::support::{accept, as_pcm, complete, recognise, refuse, speech, with_server};
 use callscribe::event::GapReason;
-use callscribe::io::provider::Settings;
+use callscribe::io::part_audio::PartAudio;
+use callscribe::io::provider::{Provider, Settings};
+use callscribe::io::recogniser::Recogniser;
+use callscribe::media::Law;
 
 /// Settings that do not make a test wait.
 fn impatient(mut settings: Settings) -> Settings {
@@ -161,6 +164,64 @@ async fn service_that_accepts_and_never_answers_is_given_up_in_time() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn half_open_connection_is_noticed_while_the_part_still_grows() {
+    let script = |n, stream, log| async move {
+        let mut peer = accept(stream, log).await;
+        if n == 0 {
+            peer.serve_until(1000, "").await;
+            // What a peer that vanished does: nothing, and the kernel still takes our bytes.
+            std::future::pending::<()>().await;
+        }
+        peer.serve("全部").await;
+    };
+    with_server(script, async |mut settings, log| {
+        settings.session.ping_interval = Duration::from_millis(100);
+        settings.session.pong_timeout = Duration::from_millis(100);
+        let recogniser = Recogniser::new(Provider::new(settings).unwrap());
+        let part = PartAudio::new(Law::Pcmu);
+        let audio = speech(3);
+        let feed = async {
+            part.append(&audio[..8000]);
+            while log.0.borrow().connections < 2 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            part.append(&audio[8000..]);
+            part.close();
+        };
+        let (recognition, ()) = tokio::join!(recogniser.recognise(part.clone(), |_| {}), feed);
+        let recognition = recognition.unwrap();
+        assert_eq!(
+            (recognition.text.as_str(), recognition.attempts),
+            ("全部", 2)
+        );
+        assert_eq!(log.0.borrow().audio[1], as_pcm(&audio));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn service_that_restarts_again_and_again_loses_and_doubles_nothing() {
+    let script = |n: usize, stream, log| async move {
+        let mut peer = accept(stream, log).await;
+        match n {
+            0..4 => drop(peer.serve_until(16_000 * (n + 1), "").await),
+            _ => drop(peer.serve("全部").await),
+        }
+    };
+    with_server(script, async |mut settings, log| {
+        settings.retry.first_delay = Duration::from_millis(10);
+        let audio = speech(10);
+        let recognition = recognise(settings, complete(&audio)).await.unwrap();
+        assert_eq!(
+            (recognition.text.as_str(), recognition.attempts),
+            ("全部", 5)
+        );
+        assert_eq!(log.0.borrow().audio[4], as_pcm(&audio));
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -6,7 +6,9 @@
     reason = "tests use sockets, clocks and assertions"
 )]
 
+mod connections;
 mod credentials;
 mod failures;
+mod load;
 mod recognition;
 mod support;
