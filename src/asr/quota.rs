@@ -263,7 +263,8 @@ mod tests {
                 held.extend(granted);
                 prop_assert!(held.len() <= max as usize);
                 let usage = quota.usage();
-                prop_assert_eq!((usage.in_use as usize, usage.waiting as usize), (held.len(), waiting));
+                let told = (usage.in_use as usize, usage.waiting as usize);
+                prop_assert_eq!(told, (held.len(), waiting));
                 prop_assert!(waiting == 0 || usage.in_use >= usage.limit);
             }
         }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::asr::failure::Silence;
 use crate::asr::message::ServiceError;
 
 const fn ms(ms: u64) -> Duration {
