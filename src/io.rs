@@ -7,5 +7,6 @@ pub mod part_audio;
 pub mod provider;
 pub mod recogniser;
 mod session_gate;
+mod token_source;
 pub mod transport;
 pub mod websocket;

@@ -1,73 +1,27 @@
 //! The recogniser as the whole daemon knows it: where it is, how to get in, how it is.
 #![expect(clippy::disallowed_methods, reason = "the shell waits")]
 
+mod settings;
+
 use std::hash::{BuildHasher, RandomState};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
+pub use self::settings::{Settings, SettingsError};
+
 use super::authenticator::Authenticator;
 use super::part_audio::PartAudio;
 use super::session_gate::{SessionGate, Slot};
-use super::transport::{Connector, Proxy, TrustError};
+use super::transport::Connector;
 use super::websocket::WebSocket;
-use crate::asr::auth::Credentials;
-use crate::asr::endpoint::Endpoint;
 use crate::asr::failure::Failure;
-use crate::asr::quota::{self, Urgency, Usage};
-use crate::asr::retry::{self, Schedule};
+use crate::asr::quota::{Urgency, Usage};
+use crate::asr::retry::Schedule;
 use crate::asr::session;
 use crate::asr::verdict::{LOCK_OUT, Verdict};
-
-/// How to reach and use a recogniser.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Its name in the event lines. Default `huawei-sis`.
-    pub provider: Arc<str>,
-    /// Where it is.
-    pub endpoint: Endpoint,
-    /// What the handshake is authenticated with. Default nothing.
-    pub credentials: Credentials,
-    /// What a session asks for.
-    pub session: session::Settings,
-    /// How hard a part is tried for.
-    pub retry: retry::Settings,
-    /// How many sessions there may be.
-    pub quota: quota::Settings,
-    /// How long a connection is kept for the next part, up to 15 s: the service cuts at 20 s. Default
-    /// not at all, as a connection that is opened while somebody begins to speak costs no delay.
-    pub reuse: Option<Duration>,
-    /// The proxy to go through. Default none.
-    pub proxy: Option<Proxy>,
-    /// PEM file with the only certificates to trust. Default: the system's.
-    pub ca_file: Option<PathBuf>,
-    /// How long a connection may take, TLS included. Default 5 s.
-    pub connect_timeout: Duration,
-    /// How long the answer to the upgrade may take. Default 10 s.
-    pub upgrade_timeout: Duration,
-}
-
-impl Settings {
-    /// The defaults, for the recogniser at `endpoint`.
-    pub fn new(endpoint: Endpoint) -> Self {
-        Self {
-            provider: "huawei-sis".into(),
-            endpoint,
-            credentials: Credentials::None,
-            session: session::Settings::default(),
-            retry: retry::Settings::default(),
-            quota: quota::Settings::default(),
-            reuse: None,
-            proxy: None,
-            ca_file: None,
-            connect_timeout: Duration::from_secs(5),
-            upgrade_timeout: Duration::from_secs(10),
-        }
-    }
-}
 
 /// The recogniser, shared by the workers.
 #[derive(Debug)]
@@ -86,14 +40,8 @@ impl Provider {
     ///
     /// # Errors
     /// The first thing that cannot work.
-    pub fn new(settings: Settings) -> Result<Arc<Self>, ProviderError> {
-        settings.session.check()?;
-        if settings.reuse.is_some_and(|idle| idle > MAX_IDLE) {
-            return Err(ProviderError::IdleTooLong);
-        }
-        if settings.quota.max_sessions == 0 {
-            return Err(ProviderError::NoSessions);
-        }
+    pub fn new(settings: Settings) -> Result<Arc<Self>, SettingsError> {
+        settings.check()?;
         let ca_file = settings.ca_file.as_deref();
         let proxy = settings.proxy.clone();
         let connector = Connector::new(ca_file, proxy, settings.connect_timeout)?;
@@ -292,24 +240,4 @@ impl Default for Counters {
             given_up: AtomicU64::default(),
         }
     }
-}
-
-/// The service cuts a connection that carries nothing for 20 s.
-const MAX_IDLE: Duration = Duration::from_secs(15);
-
-/// Why a recogniser cannot be used at all.
-#[derive(Debug, thiserror::Error)]
-pub enum ProviderError {
-    /// A session setting is out of range.
-    #[error(transparent)]
-    Session(#[from] session::SettingsError),
-    /// There is no certificate to trust.
-    #[error(transparent)]
-    Trust(#[from] TrustError),
-    /// Connections would be kept past the service's own limit.
-    #[error("reuse must be 15 s at most: the service cuts idle connections at 20 s")]
-    IdleTooLong,
-    /// No session would ever be opened.
-    #[error("max_sessions is 0; it must be 1 at least")]
-    NoSessions,
 }

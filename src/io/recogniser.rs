@@ -7,6 +7,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -219,7 +220,13 @@ async fn run_session(
         // Each arm may be dropped while it waits and started again without loss.
         tokio::select! {
             biased;
-            event = socket.next() => handle_event(&mut session, event),
+            event = socket.next() => {
+                if matches!(event, Event::Flushed) {
+                    // A part that is far behind goes out batch by batch, between other work.
+                    yield_now().await;
+                }
+                handle_event(&mut session, event);
+            }
             () = more_audio(audio, session.wanted()) => {}
             () = at(session.poll_timeout()) => session.handle_timeout(now()),
         }

@@ -21,6 +21,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -159,8 +160,7 @@ async fn connect_tcp(to: &Endpoint, deadline: Instant) -> Result<TcpStream, Fail
         let until = Instant::now() + share;
         match bounded(to, Step::Connect, until, TcpStream::connect(address)).await {
             Ok(stream) => {
-                let nodelay = stream.set_nodelay(true);
-                nodelay.map_err(|error| unreachable(to, Step::Connect, error))?;
+                prepare(&stream).map_err(|error| unreachable(to, Step::Connect, error))?;
                 return Ok(stream);
             }
             Err(failure) => last = failure,
@@ -168,6 +168,16 @@ async fn connect_tcp(to: &Endpoint, deadline: Instant) -> Result<TcpStream, Fail
     }
     Err(last)
 }
+
+/// Fragments go out at once, and the kernel keeps little for a peer that does not read: the audio
+/// is with the part already.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_send_buffer_size(SEND_BUFFER)
+}
+
+/// Four seconds of PCM; at 50 ms of round trip that still carries a replay at 80 times its pace.
+const SEND_BUFFER: usize = 64 << 10;
 
 /// Runs one step of a connection until the deadline.
 async fn bounded<T>(
