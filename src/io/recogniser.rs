@@ -183,10 +183,14 @@ impl<F: FnMut(String)> Part<'_, F> {
                 })
             }
             Err(failure) => {
+                let still_open = failure.leaves_connection_open();
                 let mut setback = provider.judge(failure, Some(connection.generation));
                 // A service need not take a second session on a connection: that refuses nothing.
                 if connection.is_reused && matches!(setback.verdict, Verdict::GiveUp(_)) {
                     setback.verdict = Verdict::RetryNow;
+                }
+                if still_open {
+                    connections.give_back(connection, None);
                 }
                 Err(setback)
             }

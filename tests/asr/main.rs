@@ -6,6 +6,7 @@
     reason = "tests use sockets, clocks and assertions"
 )]
 
+mod chaos;
 mod connections;
 mod credentials;
 mod failures;
