@@ -22,12 +22,16 @@ use crate::asr::quota::{Urgency, Usage};
 use crate::asr::retry::Schedule;
 use crate::asr::session;
 use crate::asr::verdict::{LOCK_OUT, Verdict};
+use crate::event::GapReason;
 
 /// The recogniser, shared by the workers.
 #[derive(Debug)]
 pub struct Provider {
     settings: Settings,
     session: Arc<session::Settings>,
+    /// The same without a hot-word table, and whether it is in use.
+    plain_session: Arc<session::Settings>,
+    is_plain: AtomicBool,
     connector: Connector,
     authenticator: Authenticator,
     gate: Arc<SessionGate>,
@@ -47,6 +51,11 @@ impl Provider {
         let connector = Connector::new(ca_file, proxy, settings.connect_timeout)?;
         Ok(Arc::new(Self {
             session: Arc::new(settings.session.clone()),
+            plain_session: Arc::new(session::Settings {
+                vocabulary_id: None,
+                ..settings.session.clone()
+            }),
+            is_plain: AtomicBool::new(settings.session.vocabulary_id.is_none()),
             authenticator: Authenticator::new(
                 settings.credentials.clone(),
                 settings.endpoint.clone(),
@@ -85,7 +94,10 @@ impl Provider {
 
     /// What a session asks for.
     pub(super) fn session(&self) -> Arc<session::Settings> {
-        Arc::clone(&self.session)
+        Arc::clone(match self.is_plain.load(Ordering::Relaxed) {
+            true => &self.plain_session,
+            false => &self.session,
+        })
     }
 
     /// The retries of a part that begins now.
@@ -166,6 +178,7 @@ impl Provider {
             {
                 Verdict::StopAll(LOCK_OUT)
             }
+            (Verdict::WithoutVocabulary, _) => self.without_vocabulary(),
             (verdict, _) => verdict,
         };
         if let Verdict::StopAll(hold) = verdict {
@@ -181,6 +194,21 @@ impl Provider {
             tracing::warn!(%failure, "the recogniser fails; parts are tried again");
         }
         Setback { failure, verdict }
+    }
+
+    /// A hot-word table that was deleted must not cost a word.
+    fn without_vocabulary(&self) -> Verdict {
+        let vocabulary = &self.settings.session.vocabulary_id;
+        if !self.is_plain.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                ?vocabulary,
+                "hot-word table not found; recognising without it"
+            );
+        }
+        match vocabulary {
+            Some(_) => Verdict::WithoutVocabulary,
+            None => Verdict::GiveUp(GapReason::AsrRejected),
+        }
     }
 }
 

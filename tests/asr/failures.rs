@@ -264,3 +264,36 @@ async fn garbage_instead_of_a_websocket_is_a_failure() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn hot_word_table_that_is_gone_costs_no_part() {
+    let script = |n, stream, log| async move {
+        let mut peer = accept(stream, log).await;
+        if n == 0 {
+            let next = futures_util::StreamExt::next(&mut peer.socket).await;
+            let start = next.unwrap().unwrap().to_string();
+            assert!(start.contains("vocabulary_id"), "{start}");
+            let error = r#"{"resp_type":"ERROR","trace_id":"t","error_code":"SIS.0201"}"#;
+            peer.say(error).await;
+            peer.drain().await;
+        } else {
+            peer.serve("好").await;
+        }
+    };
+    with_server(script, async |mut settings, log| {
+        settings.session.vocabulary_id = Some("deleted".into());
+        let recogniser = Recogniser::new(Provider::new(settings).unwrap());
+        for _ in 0..2 {
+            let recognised = recogniser.recognise(complete(&speech(1)), |_| {}).await;
+            assert_eq!(recognised.unwrap().text, "好");
+        }
+        let seen = log.0.borrow();
+        assert_eq!(seen.connections, 3);
+        assert!(
+            seen.starts
+                .iter()
+                .all(|start| start["vocabulary_id"].is_null())
+        );
+    })
+    .await;
+}
