@@ -2,6 +2,7 @@
 
 pub mod assignment;
 pub mod authenticator;
+mod connections;
 pub mod http;
 pub mod logging;
 pub mod media_worker;
@@ -9,6 +10,8 @@ pub mod part_audio;
 pub mod provider;
 pub mod publisher;
 pub mod recogniser;
+mod session_gate;
 pub mod sockets;
+mod token_source;
 pub mod transport;
 pub mod websocket;
