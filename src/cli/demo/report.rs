@@ -236,11 +236,7 @@ fn spread(mut durations: Vec<Duration>) -> String {
     durations.sort_unstable();
     match (durations.get(durations.len() / 2), durations.last()) {
         (Some(median), Some(most)) => {
-            format!(
-                "{} median, {} at most",
-                seconds(*median),
-                seconds(*most)
-            )
+            format!("{} median, {} at most", seconds(*median), seconds(*most))
         }
         _ => "no text came".to_owned(),
     }
