@@ -360,6 +360,25 @@ pub struct Coverage {
     pub transcribed_ms: u64,
     /// Speech in `gap` lines.
     pub gap_ms: u64,
+    /// What the network delivered.
+    pub rtp: RtpFigures,
+}
+
+/// The packets of a leg.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RtpFigures {
+    /// RTP packets of the heard streams that came.
+    pub packets: u64,
+    /// Expected less received (RFC 3550 §A.3).
+    pub lost: i64,
+    /// Second and further copies.
+    pub duplicates: u64,
+    /// Came after their place was given up.
+    pub late: u64,
+    /// Interarrival jitter (RFC 3550 §A.8), in milliseconds.
+    pub jitter_ms: u64,
+    /// Datagrams that were not used: from others, of other streams, of no known payload type, or no RTP.
+    pub refused: u64,
 }
 
 /// Why a stretch of speech has no text.

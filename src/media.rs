@@ -1,13 +1,16 @@
 //! From datagrams to audio on the call clock: RTP, order, time, G.711.
 //!
-//! [`receiver::Receiver`] is the circuit of this room; everything else is one of its parts. It takes the datagrams of
-//! one port and gives [`Frame`]s: 20 ms of sound each, contiguous on the call clock, with what was lost said.
+//! [`receiver::Receiver`] is the circuit of this room; everything else is one of its parts. It
+//! takes the datagrams of one port and gives [`Frame`]s: 20 ms of sound each, contiguous on the
+//! call clock, with what was lost said.
 
 pub mod admission;
 mod concealment;
 mod drift;
 mod dtmf;
 mod framer;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod g711;
 mod health;
 mod packet;
@@ -147,8 +150,8 @@ pub struct Frame {
     pub start: Samples,
     /// The law of `g711`.
     pub law: Law,
-    /// The audio; only the last frame of a stream is shorter than [`FRAME_SAMPLES`] (see `len`), and is then padded
-    /// with the law's silence.
+    /// The audio; only the last frame of a stream is shorter than [`FRAME_SAMPLES`] (see `len`),
+    /// and is then padded with the law's silence.
     pub g711: [u8; FRAME_SAMPLES],
     /// Samples of the call clock that the frame covers, 1 to 160.
     pub len: u8,

@@ -1,6 +1,15 @@
 //! How the daemon proves to the service who it is.
 
+pub mod iam;
+pub mod signature;
+pub mod token;
+
+use std::path::PathBuf;
+
 use secrecy::SecretString;
+
+use self::iam::IamUser;
+use self::signature::AccessKey;
 
 /// What the handshake is authenticated with.
 #[derive(Clone, Debug, Default)]
@@ -8,6 +17,12 @@ pub enum Credentials {
     /// Nothing: for a local service that asks for nothing.
     #[default]
     None,
-    /// A token that somebody else renews.
+    /// A token for `X-Auth-Token`, as it stands in the configuration.
     FixedToken(SecretString),
+    /// A file with such a token, kept fresh by somebody else; read again while it is used.
+    TokenFile(PathBuf),
+    /// A user of the identity service, for whom tokens are fetched.
+    Password(IamUser),
+    /// An access key, which signs each handshake.
+    AccessKey(AccessKey),
 }

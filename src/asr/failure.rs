@@ -36,6 +36,9 @@ pub enum Failure {
         /// Whether the same try can do better later.
         passing: bool,
     },
+    /// Nothing is tried for a while, because every try would be refused.
+    #[error("halted: {0}")]
+    Halted(String),
     /// The service said ERROR or FATAL_ERROR.
     #[error("the service said {}", Said(.0))]
     Service(ServiceError),
@@ -62,6 +65,16 @@ pub enum Failure {
     /// The peer kept silent.
     #[error("{0}")]
     Silent(Silence),
+}
+
+impl Failure {
+    /// Whether the connection still works, and so ought to be closed and not just dropped.
+    pub fn leaves_connection_open(&self) -> bool {
+        matches!(
+            self,
+            Self::Service(_) | Self::EndedEarly(_) | Self::TooLong | Self::Malformed(_)
+        )
+    }
 }
 
 /// How far a connection got.

@@ -1,6 +1,6 @@
 //! The account of a leg: where every sample of it went.
 
-use crate::event::Coverage;
+use crate::event::{Coverage, RtpFigures};
 use crate::media::{Frame, Samples};
 
 /// Sums in samples; [`Ledger::coverage`] gives them in milliseconds that add up exactly.
@@ -66,6 +66,7 @@ impl Ledger {
             speech_ms,
             transcribed_ms,
             gap_ms: speech_ms - transcribed_ms,
+            rtp: RtpFigures::default(),
         }
     }
 }

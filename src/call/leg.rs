@@ -12,10 +12,10 @@ use crate::call::part::{Closed, Outcome, Part, Parts};
 use crate::call::switchboard::{PortIndex, Settings};
 use crate::call::{CallKey, Outbox, Output, PartKey};
 use crate::event::{
-    AsrTrace, Body, Channel, ChannelStarted, Coverage, GapReason, Role, RoleSource, Transcript,
-    WordTiming,
+    AsrTrace, Body, Channel, ChannelStarted, Coverage, GapReason, Role, RoleSource, RtpFigures,
+    Transcript, WordTiming,
 };
-use crate::media::receiver::{self, Receiver};
+use crate::media::receiver::{self, Receiver, Statistics};
 use crate::media::{CallClock, Frame, Law, Samples, Ssrc};
 use crate::speech::{self, utterance::Segmenter};
 
@@ -218,8 +218,12 @@ impl Leg {
 
     /// The account of the leg; `None` if it was never heard.
     pub fn coverage(&self) -> Option<Coverage> {
-        self.heard
-            .map(|_| self.ledger.coverage(self.context.channel))
+        self.heard?;
+        let rtp = rtp_figures(&self.receiver.statistics());
+        Some(Coverage {
+            rtp,
+            ..self.ledger.coverage(self.context.channel)
+        })
     }
 
     /// Where the leg ends on the call clock, so far.
@@ -483,6 +487,24 @@ impl Context {
             utterance,
             part,
         }
+    }
+}
+
+fn rtp_figures(statistics: &Statistics) -> RtpFigures {
+    let counters = &statistics.counters;
+    RtpFigures {
+        packets: statistics.received,
+        lost: statistics.lost,
+        duplicates: counters.duplicate,
+        late: counters.late,
+        jitter_ms: Samples(statistics.jitter).as_ms(),
+        refused: counters.other_ssrc
+            + counters.source_rejected
+            + counters.unknown_payload_type
+            + counters.out_of_sequence
+            + counters.malformed
+            + counters.stun
+            + counters.not_rtp,
     }
 }
 

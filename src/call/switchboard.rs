@@ -70,6 +70,7 @@ pub struct Switchboard {
     deadlines: Vec<Option<Instant>>,
     next_serial: u32,
     is_closed: bool,
+    strays: u64,
     outbox: Outbox,
 }
 
@@ -84,6 +85,7 @@ impl Switchboard {
             deadlines: Vec::new(),
             next_serial: 0,
             is_closed: false,
+            strays: 0,
             outbox: Outbox::new(wall),
         }
     }
@@ -143,7 +145,7 @@ impl Switchboard {
                     call.handle_rtcp(channel, source, bytes, outbox, now);
                 });
             }
-            None => {}
+            None => self.strays += 1,
         }
     }
 
@@ -216,6 +218,11 @@ impl Switchboard {
     /// When [`Switchboard::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.deadlines.iter().flatten().min().copied()
+    }
+
+    /// Datagrams that came to a port without a call and began none.
+    pub const fn strays(&self) -> u64 {
+        self.strays
     }
 
     /// The calls that are not over.

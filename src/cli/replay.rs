@@ -1,10 +1,6 @@
 //! `callscribe replay`: the same core over a capture, in virtual time.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "the command's answer"
-)]
+#![expect(clippy::print_stderr, reason = "the command's answer")]
 
 mod plan;
 mod recording;
@@ -25,10 +21,10 @@ use crate::call::switchboard::Switchboard;
 use crate::call::{Output, PartKey, WallClock};
 use crate::capture::{self, CaptureError, Datagram};
 use crate::cli::exit;
-use crate::config::{self, ConfigError, File};
+use crate::config::{self, ConfigError, File, RecogniserError};
 use crate::event::{EndReason, Event, GapReason, Role};
 use crate::io::part_audio::PartAudio;
-use crate::io::recogniser::{Recogniser, RecogniserError, Unrecognised};
+use crate::io::recogniser::{Recogniser, Unrecognised};
 use crate::speech::utterance::SettingsError;
 use crate::wav::WavError;
 use plan::Plan;

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stderr, reason = "an error before logging is set up")]
 #![expect(clippy::disallowed_methods, reason = "the deadline of the last words")]
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,10 +13,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::cli::exit;
-use crate::config::{self, ConfigError, File};
+use crate::config::{self, ConfigError, File, RecogniserError};
 use crate::io::media_worker::{self, Assignment, Command, MediaWorker};
+use crate::io::provider::Provider;
 use crate::io::publisher::{self, PublisherError};
-use crate::io::recogniser::{Recogniser, RecogniserError};
+use crate::io::recogniser::Recogniser;
 use crate::io::sockets::{self, BindError};
 use crate::io::{assignment, logging};
 use crate::speech::utterance::SettingsError;
@@ -111,6 +113,7 @@ async fn supervise(config: &File) -> Result<(), RunError> {
     let stopped_by_itself = tokio::select! {
         () = stop.received() => false,
         () = any_stopped(&mut workers) => true,
+        never = warn_if_unreachable(&provider, config) => match never {},
     };
     info!(
         seconds = DRAIN_TIME.as_secs(),
@@ -135,6 +138,19 @@ fn announce(config: &File, workers: usize) {
         workers,
         "ready"
     );
+}
+
+/// A recogniser that is away at the start is told at once, not with the first call.
+async fn warn_if_unreachable(provider: &Provider, config: &File) -> Infallible {
+    if let Err(failure) = provider.probe().await {
+        let endpoint = &config.asr.endpoint;
+        warn!(
+            %endpoint, %failure,
+            "the recogniser cannot be reached; calls are received, and their speech waits for it \
+             (asr.give-up-after-ms) before it becomes a gap; start it or mend asr.endpoint"
+        );
+    }
+    std::future::pending().await
 }
 
 async fn any_stopped(workers: &mut [MediaWorker]) {

@@ -143,17 +143,37 @@ impl Asr {
                 format!("{:?}: {expected}", self.project_id),
             ));
         }
-        if self.token.is_some() && self.token_file.is_some() {
-            return Err((
-                "asr.token-file",
-                "asr.token is given too; keep one of them".to_owned(),
-            ));
-        }
+        self.check_credentials()?;
         if !(1..=10).contains(&self.attempts) {
             return Err((
                 "asr.attempts",
                 format!("{}: expected 1 to 10", self.attempts),
             ));
+        }
+        Ok(())
+    }
+
+    fn check_credentials(&self) -> Result<(), Fault> {
+        let ways = [
+            ("asr.token", self.token.is_some()),
+            ("asr.token-file", self.token_file.is_some()),
+            ("asr.access-key", self.access_key.is_some()),
+            ("asr.iam", self.iam.is_some()),
+        ];
+        let mut given = ways
+            .into_iter()
+            .filter(|(_, is_given)| *is_given)
+            .map(|(key, _)| key);
+        if let (Some(one), Some(other)) = (given.next(), given.next()) {
+            return Err((other, format!("{one} is given too; keep one of them")));
+        }
+        if self.access_key.is_some() != self.secret_key_file.is_some() {
+            let message = "goes with asr.access-key: give both or neither";
+            return Err(("asr.secret-key-file", message.to_owned()));
+        }
+        if self.security_token_file.is_some() && self.access_key.is_none() {
+            let message = "goes with asr.access-key, which is not given";
+            return Err(("asr.security-token-file", message.to_owned()));
         }
         Ok(())
     }

@@ -27,6 +27,7 @@ pub struct File {
     /// `[log]`: what the daemon says of itself.
     pub log: Log,
     /// `[[line]]`: fixed ports with fixed roles.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub line: Vec<Line>,
 }
 
@@ -113,6 +114,12 @@ pub struct Asr {
     pub token: Option<SecretString>,
     /// File with the value of `X-Auth-Token`, read again when it changes.
     pub token_file: Option<PathBuf>,
+    /// Access key, in place of a token: it signs each handshake.
+    pub access_key: Option<String>,
+    /// File with the secret of the access key.
+    pub secret_key_file: Option<PathBuf>,
+    /// File with the security token of a temporary access key.
+    pub security_token_file: Option<PathBuf>,
     /// PEM file of the authorities that the recogniser's certificate may come from; the system's if absent.
     pub ca_file: Option<PathBuf>,
     /// Audio in one message.
@@ -135,6 +142,25 @@ pub struct Asr {
     pub attempts: u8,
     /// For how long after its last word a part is tried before it is given up.
     pub give_up_after_ms: Milliseconds<1_000, 3_600_000>,
+    /// `[asr.iam]`: a user for whom tokens are fetched, in place of a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iam: Option<Iam>,
+}
+
+/// `[asr.iam]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Iam {
+    /// `https://` and host of the identity service, in the region of the project.
+    pub endpoint: String,
+    /// Name of the account.
+    pub domain: String,
+    /// Name of the user.
+    pub user: String,
+    /// File with the user's password.
+    pub password_file: PathBuf,
+    /// Name of the project: the region, such as `cn-north-4`.
+    pub project: String,
 }
 
 /// `[events]`
@@ -206,7 +232,7 @@ impl Default for PayloadTypes {
             pcmu: vec![0],
             pcma: vec![8],
             telephone_event: vec![101],
-            comfort_noise: vec![13],
+            comfort_noise: vec![13, 19],
         }
     }
 }
@@ -235,6 +261,9 @@ impl Default for Asr {
             audio_format: AudioFormat::Pcm8k16bit,
             token: None,
             token_file: None,
+            access_key: None,
+            secret_key_file: None,
+            security_token_file: None,
             ca_file: None,
             fragment_ms: Milliseconds::new(400),
             add_punctuation: true,
@@ -246,6 +275,7 @@ impl Default for Asr {
             answer_timeout_ms: Milliseconds::new(30_000),
             attempts: 8,
             give_up_after_ms: Milliseconds::new(60_000),
+            iam: None,
         }
     }
 }

@@ -1,13 +1,19 @@
 //! From the tables of the file to the settings of the rooms.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use secrecy::SecretString;
+
 use crate::asr::auth::Credentials;
-use crate::asr::endpoint::Endpoint;
+use crate::asr::auth::iam::IamUser;
+use crate::asr::auth::signature::AccessKey;
+use crate::asr::endpoint::{Endpoint, EndpointError};
 use crate::asr::{retry, session};
 use crate::call::switchboard;
-use crate::config::file::{File, PayloadTypes};
-use crate::io::recogniser::{self, Provider, RecogniserError};
+use crate::config::file::{Asr, File, Iam, PayloadTypes};
+use crate::io::provider::{self, Provider};
 use crate::media::Law;
 use crate::media::receiver::{self, Payload};
 use crate::speech::utterance::{self, SettingsError, Timing};
@@ -18,9 +24,8 @@ impl File {
     pub fn for_replay() -> Self {
         let mut file = Self::default();
         file.rtp.unregistered_calls = true;
-        file.rtp.allowed_sources = ["0.0.0.0/0", "::/0"]
-            .map(|all| all.parse().expect("each is a network"))
-            .to_vec();
+        file.rtp.allowed_sources =
+            vec![IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())];
         file
     }
 
@@ -63,16 +68,13 @@ impl File {
     /// How the recogniser is reached and used.
     ///
     /// # Errors
-    /// When the endpoint is no WebSocket address, or the certificates cannot be read.
+    /// When an endpoint is no address, or a secret or the certificates cannot be read.
     pub fn recogniser(&self) -> Result<Arc<Provider>, RecogniserError> {
         let asr = &self.asr;
         let endpoint = Endpoint::new(&asr.endpoint, &asr.project_id)?;
-        Provider::new(recogniser::Settings {
+        Ok(Provider::new(provider::Settings {
             provider: asr.provider.as_str().into(),
-            credentials: match &asr.token {
-                Some(token) => Credentials::FixedToken(token.clone()),
-                None => Credentials::None,
-            },
+            credentials: asr.credentials()?,
             session: session::Settings {
                 audio_format: asr.audio_format,
                 property: asr.property.clone(),
@@ -92,8 +94,8 @@ impl File {
             },
             ca_file: asr.ca_file.clone(),
             connect_timeout: asr.connect_timeout_ms.duration(),
-            ..recogniser::Settings::new(endpoint)
-        })
+            ..provider::Settings::new(endpoint)
+        })?)
     }
 
     fn timing(&self) -> Timing {
@@ -107,6 +109,75 @@ impl File {
             look_ahead: self.speech.look_ahead_ms.duration(),
         }
     }
+}
+
+/// Why the recogniser cannot be used as it is configured.
+#[derive(Debug, thiserror::Error)]
+pub enum RecogniserError {
+    /// The address of the service, or of the identity service.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// A file with a secret cannot be read.
+    #[error("cannot read the secret in {}: {source}", path.display())]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A setting is out of range, or there are no certificates to trust.
+    #[error(transparent)]
+    Settings(#[from] provider::SettingsError),
+}
+
+impl Asr {
+    /// What the handshake is authenticated with; that there is one way only was checked with the file.
+    fn credentials(&self) -> Result<Credentials, RecogniserError> {
+        if let Some(iam) = &self.iam {
+            return iam.user().map(Credentials::Password);
+        }
+        Ok(
+            match (
+                &self.token,
+                &self.token_file,
+                &self.access_key,
+                &self.secret_key_file,
+            ) {
+                (Some(token), ..) => Credentials::FixedToken(token.clone()),
+                (None, Some(file), ..) => Credentials::TokenFile(file.clone()),
+                (None, None, Some(access), Some(secret)) => Credentials::AccessKey(AccessKey {
+                    access: access.clone(),
+                    secret: read_secret(secret)?,
+                    security_token: match &self.security_token_file {
+                        Some(file) => Some(read_secret(file)?),
+                        None => None,
+                    },
+                }),
+                (None, None, _, _) => Credentials::None,
+            },
+        )
+    }
+}
+
+impl Iam {
+    fn user(&self) -> Result<IamUser, RecogniserError> {
+        Ok(IamUser {
+            endpoint: Endpoint::web(&self.endpoint, IamUser::PATH)?,
+            domain: self.domain.clone(),
+            user: self.user.clone(),
+            password: read_secret(&self.password_file)?,
+            project: self.project.clone(),
+        })
+    }
+}
+
+/// The text of a file without the line end that editors add.
+fn read_secret(path: &Path) -> Result<SecretString, RecogniserError> {
+    let text = std::fs::read_to_string(path).map_err(|source| RecogniserError::Secret {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(text.trim_end().into())
 }
 
 impl PayloadTypes {

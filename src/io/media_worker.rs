@@ -22,7 +22,7 @@ use mio::{Events, Interest, Poll, Token};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::MissedTickBehavior;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::call::switchboard::{Line, PortIndex, Settings, Switchboard};
 use crate::call::{Output, WallClock};
@@ -43,6 +43,9 @@ const EVENTS_PER_POLL: usize = 1024;
 
 /// How often the time of day is read for the lines.
 const WALL_CLOCK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often datagrams without a call are told of.
+const STRAY_REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What a worker works with.
 #[derive(Debug)]
@@ -179,6 +182,8 @@ fn set_up(
         orders,
         draining: None,
         next_wall_clock: Instant::now(),
+        next_stray_report: Instant::now() + STRAY_REPORT_INTERVAL,
+        reported_strays: 0,
     };
     Ok((runtime, worker, assignment.tick))
 }
@@ -203,6 +208,8 @@ struct Worker {
     orders: mpsc::Receiver<Command>,
     draining: Option<Instant>,
     next_wall_clock: Instant,
+    next_stray_report: Instant,
+    reported_strays: u64,
 }
 
 impl Worker {
@@ -212,11 +219,12 @@ impl Worker {
         loop {
             ticks.tick().await;
             let now = Instant::now();
-            self.take_orders(now);
             if let Err(error) = self.receive(now) {
                 error!(%error, "cannot wait for datagrams; the worker stops");
                 return;
             }
+            // After receiving: a call that is told to end keeps what had arrived.
+            self.take_orders(now);
             self.switchboard.handle_timeout(now);
             self.take_reports(now);
             self.perform();
@@ -231,6 +239,10 @@ impl Worker {
             self.next_wall_clock = now + WALL_CLOCK_INTERVAL;
             self.switchboard.set_wall_clock(wall_clock());
         }
+        if now >= self.next_stray_report {
+            self.next_stray_report = now + STRAY_REPORT_INTERVAL;
+            self.report_strays();
+        }
         while let Ok(order) = self.orders.try_recv() {
             match order {
                 Command::Drain { deadline } => {
@@ -238,6 +250,19 @@ impl Worker {
                     self.switchboard.handle_close(EndReason::Shutdown, now);
                 }
             }
+        }
+    }
+
+    /// Senders that nobody expects are told of now and then, never one line a datagram.
+    fn report_strays(&mut self) {
+        let strays = self.switchboard.strays();
+        if strays > self.reported_strays {
+            let datagrams = strays - self.reported_strays;
+            info!(
+                datagrams,
+                "datagrams came to ports without a call, and were dropped"
+            );
+            self.reported_strays = strays;
         }
     }
 

@@ -4,69 +4,24 @@
     reason = "the shell reads the clock and waits"
 )]
 
-use std::cell::RefCell;
-use std::hash::{BuildHasher, RandomState};
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use hyper::HeaderMap;
-use hyper::header::HeaderValue;
-use secrecy::ExposeSecret;
-use tokio::task::JoinSet;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::Message;
 
+use super::connections::Connections;
 use super::part_audio::PartAudio;
-use super::transport::{Connector, TrustError};
-use super::websocket::{Event, WebSocket, X_AUTH_TOKEN};
+use super::provider::{Provider, Setback};
+use super::websocket::{Event, WebSocket};
 use crate::asr::Recognition;
-use crate::asr::auth::Credentials;
-use crate::asr::endpoint::{Endpoint, EndpointError};
 use crate::asr::failure::Failure;
-use crate::asr::retry::{self, Decision, Schedule};
+use crate::asr::quota::Urgency;
+use crate::asr::retry::{Decision, Schedule};
 use crate::asr::session::{self, Output, Session};
 use crate::asr::verdict::Verdict;
 use crate::event::GapReason;
-
-/// How to reach and use a recogniser.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Its name in the event lines. Default `huawei-sis`.
-    pub provider: Arc<str>,
-    /// Where it is.
-    pub endpoint: Endpoint,
-    /// What the handshake is authenticated with. Default nothing.
-    pub credentials: Credentials,
-    /// What a session asks for.
-    pub session: session::Settings,
-    /// How hard a part is tried for.
-    pub retry: retry::Settings,
-    /// PEM file with the only certificates to trust. Default: the system's.
-    pub ca_file: Option<PathBuf>,
-    /// How long a connection may take, TLS included. Default 5 s.
-    pub connect_timeout: Duration,
-    /// How long the answer to the upgrade may take. Default 10 s.
-    pub upgrade_timeout: Duration,
-}
-
-impl Settings {
-    /// The defaults, for the recogniser at `endpoint`.
-    pub fn new(endpoint: Endpoint) -> Self {
-        Self {
-            provider: "huawei-sis".into(),
-            endpoint,
-            credentials: Credentials::None,
-            session: session::Settings::default(),
-            retry: retry::Settings::default(),
-            ca_file: None,
-            connect_timeout: Duration::from_secs(5),
-            upgrade_timeout: Duration::from_secs(10),
-        }
-    }
-}
 
 /// Why a part has no text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -80,66 +35,13 @@ pub struct Unrecognised {
     pub can_wait: bool,
 }
 
-/// The recogniser as the whole daemon knows it; shared by the workers.
-#[derive(Debug)]
-pub struct Provider {
-    settings: Settings,
-    session: Arc<session::Settings>,
-    connector: Connector,
-    seeds: AtomicU64,
-}
-
-impl Provider {
-    /// Checks the settings and reads the certificates.
-    ///
-    /// # Errors
-    /// The first thing that cannot work.
-    pub fn new(settings: Settings) -> Result<Arc<Self>, RecogniserError> {
-        settings.session.check()?;
-        let connector = Connector::new(settings.ca_file.as_deref(), settings.connect_timeout)?;
-        Ok(Arc::new(Self {
-            session: Arc::new(settings.session.clone()),
-            connector,
-            seeds: AtomicU64::new(RandomState::new().hash_one(())),
-            settings,
-        }))
-    }
-
-    /// The name in the event lines.
-    pub fn name(&self) -> Arc<str> {
-        Arc::clone(&self.settings.provider)
-    }
-
-    async fn open(&self) -> Result<WebSocket, Failure> {
-        let Settings { endpoint, .. } = &self.settings;
-        let stream = self.connector.connect(endpoint).await?;
-        let headers = self.headers()?;
-        WebSocket::upgrade(stream, endpoint, headers, self.settings.upgrade_timeout).await
-    }
-
-    fn headers(&self) -> Result<HeaderMap, Failure> {
-        let mut headers = HeaderMap::new();
-        if let Credentials::FixedToken(token) = &self.settings.credentials {
-            let value = HeaderValue::from_str(token.expose_secret().trim());
-            let mut value = value.map_err(|_| Failure::NoCredentials {
-                detail: "the token has characters that no header can carry".into(),
-                passing: false,
-            })?;
-            value.set_sensitive(true);
-            headers.insert(X_AUTH_TOKEN, value);
-        }
-        Ok(headers)
-    }
-}
-
 /// A worker's access to the recogniser; cheap to clone within its thread.
 ///
 /// It runs on a single-thread runtime inside a [`tokio::task::LocalSet`].
 #[derive(Clone, Debug)]
 pub struct Recogniser {
     provider: Arc<Provider>,
-    /// Connections that are being closed in agreement with the peer.
-    closing: Rc<RefCell<JoinSet<()>>>,
+    connections: Connections,
 }
 
 impl Recogniser {
@@ -147,7 +49,7 @@ impl Recogniser {
     pub fn new(provider: Arc<Provider>) -> Self {
         Self {
             provider,
-            closing: Rc::default(),
+            connections: Connections::default(),
         }
     }
 
@@ -166,28 +68,85 @@ impl Recogniser {
     pub async fn recognise(
         &self,
         audio: Rc<PartAudio>,
-        mut on_interim: impl FnMut(String),
+        on_interim: impl FnMut(String),
     ) -> Result<Recognition, Unrecognised> {
-        let Provider {
-            settings, seeds, ..
-        } = &*self.provider;
-        let seed = seeds.fetch_add(1, Ordering::Relaxed);
-        let mut schedule = Schedule::new(settings.retry.clone(), seed, now());
+        self.run(audio, Urgency::Live, on_interim).await
+    }
+
+    /// Recognises a part that was kept for later, after all live ones.
+    ///
+    /// # Errors
+    /// As [`Recogniser::recognise`].
+    pub async fn recognise_backlog(
+        &self,
+        audio: Rc<PartAudio>,
+    ) -> Result<Recognition, Unrecognised> {
+        self.run(audio, Urgency::Backlog, |_| {}).await
+    }
+
+    async fn run(
+        &self,
+        audio: Rc<PartAudio>,
+        urgency: Urgency,
+        on_interim: impl FnMut(String),
+    ) -> Result<Recognition, Unrecognised> {
+        let since = now();
+        let mut part = Part {
+            recogniser: self,
+            audio: &audio,
+            urgency,
+            since,
+            schedule: self.provider.schedule(since),
+            on_interim,
+        };
+        let outcome = part.recognise().await;
+        match &outcome {
+            Ok(_) => self.provider.note_recognised(),
+            Err(_) => self.provider.note_given_up(),
+        }
+        outcome
+    }
+}
+
+/// One part on its way to its text.
+struct Part<'a, F> {
+    recogniser: &'a Recogniser,
+    audio: &'a PartAudio,
+    urgency: Urgency,
+    since: std::time::Instant,
+    schedule: Schedule,
+    on_interim: F,
+}
+
+impl<F: FnMut(String)> Part<'_, F> {
+    /// Tries until there is a text or a reason.
+    async fn recognise(&mut self) -> Result<Recognition, Unrecognised> {
+        let mut first = true;
         loop {
-            let failure = match self.attempt(&audio, &mut schedule, &mut on_interim).await {
-                Ok(recognition) => return Ok(recognition),
-                Err(failure) => failure,
+            let provider = &self.recogniser.provider;
+            let slot = provider.admit(self.audio, self.urgency, self.since).await;
+            let Some(slot) = slot else {
+                return Err(Unrecognised {
+                    reason: GapReason::Quota,
+                    detail: "no session became free in time".into(),
+                    can_wait: true,
+                });
             };
-            let verdict = Verdict::of(&failure);
-            tracing::debug!(%failure, ?verdict, "recognition failed");
-            match schedule.handle_failure(verdict, audio.duration(), now()) {
+            let setback = match self.attempt(first).await {
+                Ok(recognition) => return Ok(recognition),
+                Err(setback) => setback,
+            };
+            // Nothing is held while it waits.
+            drop(slot);
+            first = false;
+            let audio = self.audio.duration();
+            match self.schedule.handle_failure(setback.verdict, audio, now()) {
                 Decision::RetryAt(at) => sleep_until(at.into()).await,
                 Decision::RenewCredentials => {}
                 Decision::GiveUp { reason, can_wait } => {
-                    let detail = failure.to_string();
                     return Err(Unrecognised {
                         reason,
-                        detail,
+                        detail: setback.failure.to_string(),
                         can_wait,
                     });
                 }
@@ -196,28 +155,45 @@ impl Recogniser {
     }
 
     /// One session with the whole of the audio so far and to come.
-    async fn attempt(
-        &self,
-        audio: &PartAudio,
-        schedule: &mut Schedule,
-        on_interim: &mut impl FnMut(String),
-    ) -> Result<Recognition, Failure> {
-        let mut socket = self.provider.open().await?;
-        schedule.handle_session();
-        let settings = Arc::clone(&self.provider.session);
-        let recognition = run_session(&mut socket, settings, audio, on_interim).await?;
-        self.close(socket);
-        Ok(Recognition {
-            attempts: schedule.sessions(),
-            ..recognition
-        })
-    }
-
-    fn close(&self, socket: WebSocket) {
-        let mut closing = self.closing.borrow_mut();
-        while closing.try_join_next().is_some() {}
-        if closing.len() < MAX_CLOSING {
-            closing.spawn_local(socket.close(CLOSE_TIMEOUT));
+    async fn attempt(&mut self, may_reuse: bool) -> Result<Recognition, Setback> {
+        let Recogniser {
+            provider,
+            connections,
+        } = self.recogniser;
+        let idle = if may_reuse {
+            connections.take().await
+        } else {
+            None
+        };
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => provider.open().await?,
+        };
+        self.schedule.handle_session();
+        provider.note_session();
+        let session = provider.session();
+        let socket = &mut connection.socket;
+        match run_session(socket, session, self.audio, &mut self.on_interim).await {
+            Ok(recognition) => {
+                connection.is_reused = true;
+                connections.give_back(connection, provider.reuse());
+                Ok(Recognition {
+                    attempts: self.schedule.sessions(),
+                    ..recognition
+                })
+            }
+            Err(failure) => {
+                let still_open = failure.leaves_connection_open();
+                let mut setback = provider.judge(failure, Some(connection.generation));
+                // A service need not take a second session on a connection: that refuses nothing.
+                if connection.is_reused && matches!(setback.verdict, Verdict::GiveUp(_)) {
+                    setback.verdict = Verdict::RetryNow;
+                }
+                if still_open {
+                    connections.give_back(connection, None);
+                }
+                Err(setback)
+            }
         }
     }
 }
@@ -248,7 +224,13 @@ async fn run_session(
         // Each arm may be dropped while it waits and started again without loss.
         tokio::select! {
             biased;
-            event = socket.next() => handle_event(&mut session, event),
+            event = socket.next() => {
+                if matches!(event, Event::Flushed) {
+                    // A part that is far behind goes out batch by batch, between other work.
+                    yield_now().await;
+                }
+                handle_event(&mut session, event);
+            }
             () = more_audio(audio, session.wanted()) => {}
             () = at(session.poll_timeout()) => session.handle_timeout(now()),
         }
@@ -281,23 +263,3 @@ async fn at(deadline: Option<std::time::Instant>) {
 fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
-
-/// Why a recogniser cannot be used at all.
-#[derive(Debug, thiserror::Error)]
-pub enum RecogniserError {
-    /// The address of the service cannot be used.
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
-    /// A session setting is out of range.
-    #[error(transparent)]
-    Session(#[from] session::SettingsError),
-    /// There is no certificate to trust.
-    #[error(transparent)]
-    Trust(#[from] TrustError),
-}
-
-/// How long a peer has to answer a close; nobody waits for it.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Connections in closing; beyond that they are simply dropped.
-const MAX_CLOSING: usize = 256;

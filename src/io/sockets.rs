@@ -3,10 +3,10 @@
 #![expect(clippy::disallowed_types, reason = "UDP is received here")]
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tracing::warn;
 
 use crate::config::file::Rtp;
@@ -55,8 +55,13 @@ pub fn bind_all(rtp: &Rtp) -> Result<Vec<(u16, UdpSocket)>, BindError> {
             limit,
         });
     }
-    let sockets = ports.map(|port| Ok((port, bind(rtp.bind_address, port, rtp)?)));
-    sockets.collect()
+    let sockets = ports
+        .map(|port| Ok((port, bind(rtp, port)?)))
+        .collect::<Result<Vec<_>, _>>()?;
+    if let Some((_, socket)) = sockets.first() {
+        warn_of_small_buffer(socket, rtp.receive_buffer_bytes);
+    }
+    Ok(sockets)
 }
 
 /// Raises the soft limit to the hard one, and gives what is in force.
@@ -74,8 +79,8 @@ fn raise_descriptor_limit() -> u64 {
     in_force.current.unwrap_or(u64::MAX)
 }
 
-fn bind(address: IpAddr, port: u16, rtp: &Rtp) -> Result<UdpSocket, BindError> {
-    let address = SocketAddr::new(address, port);
+fn bind(rtp: &Rtp, port: u16) -> Result<UdpSocket, BindError> {
+    let address = SocketAddr::new(rtp.bind_address, port);
     open(address, rtp.receive_buffer_bytes).map_err(|source| BindError::Port { address, source })
 }
 
@@ -88,15 +93,22 @@ fn open(address: SocketAddr, receive_buffer_bytes: usize) -> io::Result<UdpSocke
     socket.set_nonblocking(true)?;
     if receive_buffer_bytes > 0 {
         socket.set_recv_buffer_size(receive_buffer_bytes)?;
-        // Linux gives twice what is asked for, up to net.core.rmem_max.
-        let granted = socket.recv_buffer_size()? / 2;
-        if granted < receive_buffer_bytes && address.port() % 100 == 0 {
-            warn!(
-                asked = receive_buffer_bytes,
-                granted, "the kernel gives smaller receive buffers; raise net.core.rmem_max"
-            );
-        }
     }
     socket.bind(&address.into())?;
     Ok(socket.into())
+}
+
+/// Every socket is given the same, so one is looked at. Linux reports twice what can be used.
+fn warn_of_small_buffer(socket: &UdpSocket, asked: usize) {
+    match SockRef::from(socket).recv_buffer_size() {
+        Ok(reported) if reported / 2 < asked => {
+            let granted = reported / 2;
+            warn!(
+                asked,
+                granted, "receive buffers are smaller than asked; raise net.core.rmem_max"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => warn!(%error, "cannot tell the size of the receive buffers"),
+    }
 }

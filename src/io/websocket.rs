@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream as _, StreamExt};
 use http_body_util::Full;
-use hyper::header::{CONNECTION, HOST, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE};
+use hyper::header::{CONNECTION, HOST, HeaderValue, RETRY_AFTER, UPGRADE};
 use hyper::{HeaderMap, Request};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -236,6 +236,3 @@ const MAX_WRITE_BUFFER: usize = 256 << 10;
 
 /// A minute of words with timings takes a tenth of this.
 const MAX_MESSAGE: usize = 1 << 20;
-
-/// A header that names a token.
-pub const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");

@@ -1,8 +1,9 @@
 //! Drift: the sender's sample clock against ours.
 //!
-//! Jitter only ever delays a packet, so the fastest packets of a window show the clocks (a lower envelope, as in
-//! "Clock skew estimation", Moon, Skelly, Towsley, 1999). The delay of the fastest packet of the first seconds is the
-//! reference; what it grows or shrinks by later is drift, within what clocks can do.
+//! Jitter only ever delays a packet, so the fastest packets of a window show the clocks (a lower
+//! envelope, as in "Clock skew estimation", Moon, Skelly, Towsley, 1999). The delay of the fastest
+//! packet of the first seconds is the reference; what it grows or shrinks by later is drift, within
+//! what clocks can do.
 
 use crate::media::Samples;
 
@@ -26,6 +27,8 @@ struct Window {
 #[derive(Clone, Copy, Debug)]
 struct Reference {
     since: Samples,
+    /// The least difference of the first window, and the same on the route taken now.
+    origin: i64,
     least: i64,
     /// The least difference of the last window, and when it ended.
     last: i64,
@@ -36,7 +39,9 @@ impl Reference {
     /// A delay that changes faster than clocks can is another route: what it adds is no drift.
     fn follow_route(&mut self, least: i64, now: Samples) {
         let change = least - self.last;
-        if change.abs() > credible(now.saturating_sub(self.last_at)) && change.abs() < UNDENIABLE {
+        if (least - self.origin).abs() >= UNDENIABLE {
+            self.least = self.origin;
+        } else if change.abs() > credible(now.saturating_sub(self.last_at)) {
             self.least += change;
         }
         self.last = least;
@@ -50,7 +55,8 @@ const fn credible(elapsed: Samples) -> i64 {
 }
 
 impl Drift {
-    /// Takes one packet's arrival less its media time, and gives what to add to positions from now on.
+    /// Takes one packet's arrival less its media time, and gives what to add to positions from now
+    /// on.
     pub(crate) fn observe(&mut self, delay: i64, arrival: Samples) -> i64 {
         let window = self.window.get_or_insert(Window {
             since: arrival,
@@ -73,6 +79,7 @@ impl Drift {
         let Some(reference) = &mut self.reference else {
             self.reference = Some(Reference {
                 since: arrival,
+                origin: least,
                 least,
                 last: least,
                 last_at: arrival,
@@ -86,8 +93,12 @@ impl Drift {
     }
 
     fn correct(&mut self, drift: i64, elapsed: Samples) -> i64 {
+        // A file sent as fast as it goes has no clock to follow.
+        if drift.abs() * UNPACED > elapsed.0.cast_signed() {
+            return 0;
+        }
         let credible = credible(elapsed);
-        let believed = if drift.abs() > UNDENIABLE {
+        let believed = if drift.abs() >= UNDENIABLE {
             drift
         } else {
             drift.clamp(-credible, credible)
@@ -116,6 +127,9 @@ const DEADBAND: i64 = 64;
 /// No sample clock is worse; faster changes are the network's.
 const MAX_PPM: i64 = 300;
 
+/// A twentieth, 5 %, is the most that a sender in real time is off by.
+const UNPACED: i64 = 20;
+
 /// 200 ms between the fastest packets of two windows are an error whatever its cause.
 const UNDENIABLE: i64 = 1_600;
 
@@ -143,6 +157,19 @@ mod tests {
     fn route_that_becomes_longer_is_no_clock() {
         let route = |n: i64| if n > 5_000 { 800 } else { 0 };
         assert!(corrections(0, route).abs() < 100);
+    }
+
+    #[test]
+    fn sender_that_is_half_a_percent_slow_is_followed_as_well() {
+        for ppm in [-5_000, 5_000] {
+            let worst = worst_error(ppm, |_| 0);
+            assert!(worst < 1_600 + 2 * 800, "{ppm}: {worst} samples");
+        }
+    }
+
+    #[test]
+    fn sender_at_ten_times_the_pace_is_left_alone() {
+        assert_eq!(corrections(-900_000, |_| 0), 0);
     }
 
     /// Feeds one hour of 20 ms packets and gives the largest error of a position.

@@ -41,8 +41,9 @@ pub(crate) struct Digit {
 #[derive(Debug, Default)]
 pub(crate) struct Keypad {
     pressed: Option<Press>,
-    /// The last press that was reported: its end is usually repeated (RFC 4733 §2.5.1.4).
-    reported: Option<EventId>,
+    /// The last press that was reported, and when it was last heard of: its end is usually repeated
+    /// (RFC 4733 §2.5.1.4).
+    reported: Option<(EventId, Instant)>,
 }
 
 /// All packets of one event share the timestamp at which it began.
@@ -75,7 +76,8 @@ impl Keypad {
             code: event.code,
             timestamp,
         };
-        if self.reported == Some(id) {
+        if self.repeats(id, now) {
+            self.reported = Some((id, now));
             return [None, None];
         }
         let mut displaced = None;
@@ -118,8 +120,61 @@ impl Keypad {
     /// Ends the press, if a key is pressed.
     pub(crate) fn release(&mut self) -> Option<Digit> {
         let press = self.pressed.take()?;
-        self.reported = Some(press.id);
+        self.reported = Some((press.id, press.last));
         press.digit()
+    }
+
+    /// Whether a packet that comes out of order tells of a press that is not over yet, or is one of
+    /// its own: SIPp plays the very same recording for each press of a key, old sequence numbers
+    /// and all.
+    pub(crate) fn wants(&self, event: TelephoneEvent, timestamp: u32, now: Instant) -> bool {
+        let id = EventId {
+            code: event.code,
+            timestamp,
+        };
+        let is_long_ago = |last: Instant| now.saturating_duration_since(last) >= END_REPEATED;
+        match &self.pressed {
+            Some(press) => press.id == id,
+            None => self.reported.is_none_or(|(_, last)| is_long_ago(last)),
+        }
+    }
+
+    fn repeats(&self, id: EventId, now: Instant) -> bool {
+        self.reported.is_some_and(|(reported, last)| {
+            reported == id && now.saturating_duration_since(last) < END_REPEATED
+        })
+    }
+}
+
+/// Recognises telephone events under a payload type that nobody announced: pjsua and others number
+/// theirs as they like, and a receiver without SDP is not told.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct EventTypeGuess {
+    known: Option<u8>,
+    last: Option<(u8, u32, TelephoneEvent)>,
+}
+
+impl EventTypeGuess {
+    /// Whether a packet of an unannounced type is a telephone event: from the second packet on that
+    /// has the timestamp and the key of the one before, and lasts no shorter. No codec does that.
+    pub(crate) fn is_event(&mut self, payload_type: u8, timestamp: u32, payload: &[u8]) -> bool {
+        let event = match (payload_type, payload) {
+            (96.., [0..=15, flags, ..]) if payload.len() == 4 && flags & 0x40 == 0 => {
+                TelephoneEvent::parse(payload)
+            }
+            _ => None,
+        };
+        let Some(event) = event else {
+            return false;
+        };
+        if let Some((last_type, last_timestamp, last)) = self.last
+            && (last_type, last_timestamp, last.code) == (payload_type, timestamp, event.code)
+            && last.duration <= event.duration
+        {
+            self.known = Some(payload_type);
+        }
+        self.last = Some((payload_type, timestamp, event));
+        self.known == Some(payload_type)
     }
 }
 
@@ -150,10 +205,16 @@ impl Press {
 /// The keys by event code (RFC 4733 §3.2).
 const KEYS: &[u8; 16] = b"0123456789*#ABCD";
 
-/// A press is over when nothing was heard of it for this long; updates come every 50 ms at most (RFC 4733 §2.5.1.2).
+/// A press is over when nothing was heard of it for this long; updates come every 50 ms at most
+/// (RFC 4733 §2.5.1.2).
 const END_LOST: Duration = Duration::from_millis(500);
 
-/// A segment of a long press lasts 0xFFFF samples, or a little less with senders that keep to their packet times.
+/// The end of a press is not repeated any more after so long a silence: its packets follow within a
+/// few intervals.
+const END_REPEATED: Duration = Duration::from_millis(500);
+
+/// A segment of a long press lasts 0xFFFF samples, or a little less with senders that keep to their
+/// packet times.
 const LONG: u16 = 0xF000;
 
 #[cfg(test)]
@@ -191,6 +252,7 @@ mod tests {
             .keypad
             .handle_timeout(line.now + Duration::from_millis(500));
         assert_eq!(ended, Some(digit('#', 0, 320)));
+        line.now += Duration::from_millis(499);
         line.send(11, 0, 400, true);
         assert_eq!(line.heard, []);
     }
@@ -208,6 +270,32 @@ mod tests {
         line.send(15, 0, 0xFFFF, false);
         line.send(15, 0xFFFF, 1_000, true);
         assert_eq!(line.heard, [digit('D', 0, 0xFFFF + 1_000)]);
+    }
+
+    #[test]
+    fn same_packets_played_again_after_a_while_are_another_press() {
+        let mut line = Line::new();
+        line.send(1, 13_280, 2_240, true);
+        line.now += Duration::from_secs(1);
+        line.send(1, 13_280, 2_240, true);
+        assert_eq!(line.heard.len(), 2);
+    }
+
+    #[test]
+    fn unannounced_type_is_events_once_two_packets_share_timestamp_and_key() {
+        let mut guess = EventTypeGuess::default();
+        assert!(!guess.is_event(120, 800, &[5, 10, 0, 160]));
+        assert!(guess.is_event(120, 800, &[5, 10, 1, 64]));
+        assert!(guess.is_event(120, 4_000, &[6, 10, 0, 160]));
+    }
+
+    #[test]
+    fn codec_with_small_packets_is_no_event() {
+        let mut guess = EventTypeGuess::default();
+        for n in 0..100 {
+            assert!(!guess.is_event(96, n * 960, &[8, 10, 0, 160]));
+            assert!(!guess.is_event(9, 800, &[5, 10, 0, 160]));
+        }
     }
 
     #[test]

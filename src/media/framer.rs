@@ -6,7 +6,8 @@ use crate::media::concealment::{MAX_CONTEXT, MAX_HOLE, conceal};
 use crate::media::receiver::Output;
 use crate::media::{FRAME_SAMPLES, Frame, Law, Samples, g711};
 
-/// Cuts a leg into frames and silences that tile the call clock. Runs are pushed in order; frames are pulled.
+/// Cuts a leg into frames and silences that tile the call clock. Runs are pushed in order; frames
+/// are pulled.
 #[derive(Debug)]
 pub(crate) struct Framer {
     conceals: bool,
@@ -210,9 +211,11 @@ impl Partial {
                 is_lost,
                 telephone_event,
             } => {
-                for (sample, code) in room.iter_mut().zip(audio.drain(..count)) {
-                    *sample = code;
-                }
+                let (front, back) = audio.as_slices();
+                let split = front.len().min(count);
+                room[..split].copy_from_slice(&front[..split]);
+                room[split..].copy_from_slice(&back[..count - split]);
+                audio.drain(..count);
                 if is_empty {
                     self.law = law;
                 }

@@ -1,4 +1,5 @@
-//! Probation: streams that are not heard, or not yet, with their last packets kept in case they come to be.
+//! Probation: streams that are not heard, or not yet, with their last packets kept in case they
+//! come to be.
 //!
 //! A stream proves itself by two packets in sequence (RFC 3550 §A.1); a stray packet never does.
 
@@ -20,6 +21,8 @@ pub(crate) struct StreamId {
 #[derive(Debug)]
 pub(crate) struct Candidate {
     pub(crate) id: StreamId,
+    /// When its first packet came, be it still kept or not.
+    pub(crate) began: Instant,
     /// In order of arrival; at most [`MAX_KEPT`].
     pub(crate) packets: VecDeque<Stored>,
 }
@@ -41,7 +44,8 @@ pub(crate) struct Refused {
 impl Candidate {
     /// Whether it is a stream and no stray packet.
     pub(crate) fn is_proven(&self) -> bool {
-        self.packets.len() >= 2
+        let number = |header: &Header| header.sequence_number;
+        self.oldest().map(number) != self.newest().map(number)
     }
 
     /// The newest packet.
@@ -54,12 +58,11 @@ impl Candidate {
         self.packets.front().map(|stored| &stored.header)
     }
 
-    /// Whether the packet goes on where the newest one left off, neither a copy of it nor far away.
+    /// Whether the packet goes on where the newest one left off, or is a copy of it.
     fn is_continued_by(&self, header: &Header) -> bool {
         self.newest().is_some_and(|newest| {
             let distance = header.sequence_number.wrapping_sub(newest.sequence_number);
-            let distance = distance.cast_signed();
-            distance != 0 && (-MAX_STEP..=MAX_STEP).contains(&distance)
+            (-MAX_STEP..=MAX_STEP).contains(&distance.cast_signed())
         })
     }
 }
@@ -78,6 +81,7 @@ impl Probation {
             let refused = self.make_room(id);
             self.candidates.push(Candidate {
                 id,
+                began: header.arrival.at,
                 packets: VecDeque::from([stored]),
             });
             return refused;
@@ -93,7 +97,8 @@ impl Probation {
         Refused { id, packets }
     }
 
-    /// Gives up packets older than `age`: the heard stream is alive, so they are not its successors.
+    /// Gives up packets older than `age`: the heard stream is alive, so they are not its
+    /// successors.
     pub(crate) fn refuse_older(
         &mut self,
         age: Duration,
@@ -114,8 +119,14 @@ impl Probation {
                 packets,
             });
         }
-        self.candidates
-            .retain(|candidate| !candidate.packets.is_empty());
+    }
+
+    /// Gives up the packets of one stream.
+    pub(crate) fn refuse(&mut self, id: StreamId, mut count: impl FnMut(Refused)) {
+        if let Some(mut candidate) = self.take(id) {
+            let packets = recycle(&mut self.spare, candidate.packets.drain(..));
+            count(Refused { id, packets });
+        }
     }
 
     /// Gives up every packet.
@@ -148,9 +159,11 @@ impl Probation {
         self.candidates.iter()
     }
 
-    /// Whether there are none, as with every well-behaved sender.
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.candidates.is_empty()
+    /// Whether no packet is kept, as with every well-behaved sender.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.candidates
+            .iter()
+            .all(|candidate| candidate.packets.is_empty())
     }
 
     /// Drops the candidate that was silent longest, if there are too many.

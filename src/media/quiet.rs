@@ -2,10 +2,13 @@
 
 use crate::media::{Law, g711};
 
-/// Finds pauses by loudness alone: packets about as quiet as the quietest of late, long enough in a row.
+/// Finds pauses by loudness alone: packets about as quiet as the quietest of late, long enough in a
+/// row.
 #[derive(Debug, Default)]
 pub(crate) struct Quiet {
     floor: Option<u32>,
+    /// The loudest packet so far.
+    peak: u32,
     /// Samples looked at, and quiet samples in a row.
     watched: usize,
     in_row: usize,
@@ -20,7 +23,10 @@ impl Quiet {
             .map_or(level, |floor| (floor + floor / 64 + 1).min(level));
         self.floor = Some(floor);
         self.watched = self.watched.saturating_add(samples.len());
-        let is_quiet = level <= (floor + floor / 2).max(SILENT);
+        self.peak = self.peak.max(level);
+        let is_lowest = level <= (floor + floor / 2).max(SILENT);
+        let is_faint = level <= FAINT || level <= self.peak / 4;
+        let is_quiet = is_lowest && is_faint;
         self.in_row = if is_quiet {
             self.in_row + samples.len()
         } else {
@@ -35,6 +41,10 @@ const WARM_UP: usize = 16_000;
 
 /// Shortest pause that counts: 240 ms, longer than any closure of a plosive.
 const PAUSE: usize = 1_920;
+
+/// Mean magnitude that may be a pause though nothing louder was heard: -50 dB of full scale. Above
+/// it a pause is 12 dB fainter than speech, lest a steady voice be taken for one.
+const FAINT: u32 = 100;
 
 /// Mean magnitude that is quiet on every line: -66 dB of full scale.
 const SILENT: u32 = 16;
@@ -54,6 +64,12 @@ mod tests {
             }
             assert!(found || n < 100 || n % 50 < 42, "{n}");
         }
+    }
+
+    #[test]
+    fn steady_sound_is_no_pause() {
+        let mut quiet = Quiet::default();
+        assert!((0..1_000).all(|_| !quiet.observe(Law::Pcmu, &packet(4_000))));
     }
 
     fn packet(magnitude: i16) -> [u8; 160] {

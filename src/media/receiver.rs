@@ -2,6 +2,7 @@
 
 mod reports;
 mod selection;
+mod succession;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::event::HealthState;
-use crate::media::dtmf::{Digit, Keypad};
+use crate::media::dtmf::{Digit, EventTypeGuess, Keypad};
 use crate::media::health::Health;
 use crate::media::packet::Datagram;
 use crate::media::probation::{Probation, StreamId};
@@ -22,35 +23,44 @@ pub use crate::media::statistics::{Counters, Statistics};
 
 /// Receives one leg: datagrams in, [`Output`]s out.
 ///
-/// Call a `handle_…` function with each input, then [`Self::poll_output`] until `None`, then [`Self::poll_timeout`].
+/// Call a `handle_…` function with each input, then [`Self::poll_output`] until `None`, then
+/// [`Self::poll_timeout`].
 ///
 /// # Whose packets are heard
 ///
 /// 1. Only datagrams from the allowed networks, and from the expected source if the leg has one.
-/// 2. The first stream (address and SSRC) of which two packets came in sequence is heard, and its address pinned. The
-///    packets that proved it are heard too; a stray packet of an older call proves nothing.
-/// 3. Another SSRC of the pinned address takes over when two of its packets came in sequence and the heard stream has
-///    been silent for [`Settings::ssrc_change_after`], or said BYE, or never carried audio.
-/// 4. Another address takes over likewise, but after [`Settings::source_change_after`], unless it goes on with the
-///    SSRC and the sequence of the heard stream.
-/// 5. What a successor sends while it waits is kept, and heard when it takes over. Two streams that go on side by
-///    side never alternate: one is heard, the other counted and reported once.
-/// 6. A jump of the sequence numbers within the heard stream is believed after two packets in sequence, if no packet
-///    of the old sequence comes in between.
+/// 2. The first stream (address and SSRC) of which two packets came in sequence is heard, and its
+///    address pinned. The packets that proved it are heard too; a stray packet of an older call
+///    proves nothing.
+/// 3. Another SSRC of the pinned address takes over when two of its packets came in sequence and
+///    the heard stream has been silent for [`Settings::ssrc_change_after`], or said BYE, or never
+///    carried audio.
+/// 4. Another address takes over likewise, but after [`Settings::source_change_after`], unless it
+///    goes on with the SSRC and the sequence of the heard stream.
+/// 5. What a successor sends while it waits is kept, and heard when it takes over. Two streams that
+///    go on side by side never alternate: one is heard, the other counted and reported once.
+/// 6. A jump of the sequence numbers within the heard stream is believed after two packets in
+///    sequence, if no packet of the old sequence comes in between; a small step back is one only
+///    after a second of silence, and otherwise late packets.
+/// 7. Telephone events that the pinned sender sends under another SSRC are keys of this leg.
 ///
 /// # What is known when
 ///
-/// Packets in sequence become frames at once, but for the first 100 ms of a stream, whose order is not known before.
-/// A silence is known when the packet behind it arrives, and is said then: while nothing arrives, nothing is said,
-/// because the packets may be stuck in a jam. Whoever has to end an utterance meanwhile does so by his own clock.
+/// Packets in sequence become frames at once, but for the first 100 ms of a stream, whose order is
+/// not known before. A silence is known when the packet behind it arrives, and is said then: while
+/// nothing arrives, nothing is said, because the packets may be stuck in a jam. Whoever has to end
+/// an utterance meanwhile does so by his own clock.
 #[derive(Debug)]
 pub struct Receiver {
     settings: Arc<Settings>,
     expected: ExpectedSource,
     heard: Option<Heard>,
     probation: Probation,
+    event_type: EventTypeGuess,
     /// Keys that the heard sender signals in a stream of their own.
     foreign_keypad: Keypad,
+    /// The last sequence number of that stream.
+    foreign_number: Option<u16>,
     counters: Counters,
     health: Health,
     /// Packets of unknown type since the last audio.
@@ -60,7 +70,8 @@ pub struct Receiver {
     last_report: Option<(u64, Instant)>,
 }
 
-/// What the receiver asks of the leg. `Frame` and `Silence` tile the leg from its start without overlap or hole.
+/// What the receiver asks of the leg. `Frame` and `Silence` tile the leg from its start without
+/// overlap or hole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// The first packet of the leg was accepted.
@@ -131,6 +142,8 @@ impl Receiver {
             heard: None,
             probation: Probation::default(),
             foreign_keypad: Keypad::default(),
+            event_type: EventTypeGuess::default(),
+            foreign_number: None,
             counters: Counters::default(),
             health: Health::default(),
             undecodable: 0,
@@ -149,11 +162,14 @@ impl Receiver {
         now: Instant,
     ) {
         let source = canonical(source);
-        if !self.permits(source.ip(), Some(source.port())) {
+        let datagram = Datagram::classify(bytes);
+        // GStreamer sends RTCP to the port of RTP, but from a port of its own.
+        let port = (!matches!(datagram, Datagram::Rtcp)).then_some(source.port());
+        if !self.permits(source.ip(), port) {
             self.refuse_source(source, now);
             return;
         }
-        match Datagram::classify(bytes) {
+        match datagram {
             Datagram::Rtp(packet) => self.handle_rtp(source, &packet, clock, now),
             Datagram::Rtcp => self.handle_permitted_rtcp(source, bytes, now),
             Datagram::Stun => self.counters.stun += 1,
@@ -162,7 +178,8 @@ impl Receiver {
         }
     }
 
-    /// Takes a datagram of the port above the leg's, where RTCP comes that is not multiplexed (RFC 3550 §11).
+    /// Takes a datagram of the port above the leg's, where RTCP comes that is not multiplexed (RFC
+    /// 3550 §11).
     pub fn handle_rtcp(&mut self, source: SocketAddr, bytes: &[u8], now: Instant) {
         let source = canonical(source);
         if !self.permits(source.ip(), None) {
@@ -185,7 +202,8 @@ impl Receiver {
         self.collect_digits();
     }
 
-    /// Plays everything that is still held, the last short frame included: the leg is over.
+    /// Plays everything that is still held, the last short frame included: the leg is over, and
+    /// nothing is fed any more.
     pub fn handle_end(&mut self, now: Instant) {
         self.hear_last(now);
         if let Some(heard) = &mut self.heard {
@@ -200,7 +218,8 @@ impl Receiver {
             .refuse_all(|refused| counters.refuse(refused, heard));
     }
 
-    /// Tells whether somebody speaks on this leg, as far as the listener knows: meanwhile the clock is not corrected.
+    /// Tells whether somebody speaks on this leg, as far as the listener knows: meanwhile the clock
+    /// is not corrected.
     pub const fn set_speech(&mut self, is_speech: bool) {
         if let Some(heard) = &mut self.heard {
             heard.stream.set_speech(is_speech);
@@ -258,7 +277,8 @@ impl Receiver {
         self.wall_clock
     }
 
-    /// What a receiver report says of the heard stream (RFC 3550 §6.4.1); begins the next reporting interval.
+    /// What a receiver report says of the heard stream (RFC 3550 §6.4.1); begins the next reporting
+    /// interval.
     pub fn take_report(&mut self, now: Instant) -> Option<ReportBlock> {
         let heard = self.heard.as_mut()?;
         let since = self

@@ -24,7 +24,8 @@ impl Reception {
         self.highest = self.highest.max(Some(sequence));
     }
 
-    /// Follows the interarrival jitter (RFC 3550 §A.8); only audio has a timestamp that fits its sending time.
+    /// Follows the interarrival jitter (RFC 3550 §A.8); only audio has a timestamp that fits its
+    /// sending time.
     pub(crate) fn follow_jitter(&mut self, timestamp: u32, arrival: Samples) {
         if let Some((last_arrival, last_timestamp)) = self.last.replace((arrival, timestamp)) {
             let elapsed = i64::from(timestamp.wrapping_sub(last_timestamp).cast_signed());

@@ -75,7 +75,8 @@ impl Reorder {
         }
     }
 
-    /// Tells where a packet stands; it changes nothing but that a late one seen again is a duplicate.
+    /// Tells where a packet stands; it changes nothing but that a late one seen again is a
+    /// duplicate.
     pub(crate) fn judge(&mut self, sequence: SequenceNumber) -> Order {
         if self.held.iter().any(|(held, _)| *held == sequence) {
             return Order::Duplicate;
@@ -97,6 +98,11 @@ impl Reorder {
         let seen = self.history & (1 << behind) != 0;
         self.history |= 1 << behind;
         if seen { Order::Duplicate } else { Order::Late }
+    }
+
+    /// Whether the place of the packet was filled or given up.
+    pub(crate) fn is_past(&self, sequence: SequenceNumber) -> bool {
+        self.next.is_some_and(|next| sequence < next)
     }
 
     /// Whether even the packet that is due has to wait.
@@ -138,7 +144,8 @@ impl Reorder {
         over
     }
 
-    /// The next packet in order and how many before it are given up, if it need not wait any longer.
+    /// The next packet in order and how many before it are given up, if it need not wait any
+    /// longer.
     pub(crate) fn release(&mut self, now: Instant) -> Option<(Stored, u64)> {
         let (first, _) = self.held.front()?;
         let missing = self.next.map_or(0, |next| first.since(next));

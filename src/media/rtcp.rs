@@ -62,7 +62,8 @@ pub struct ReportBlock {
     pub delay_since_last: u32,
 }
 
-/// Builds a compound packet of a receiver report and the CNAME that must go with it (RFC 3550 §6.1, §6.4.2, §6.5.1).
+/// Builds a compound packet of a receiver report and the CNAME that must go with it (RFC 3550 §6.1,
+/// §6.4.2, §6.5.1).
 ///
 /// `cname` is cut to 255 octets.
 pub fn receiver_report(reporter: Ssrc, block: &ReportBlock, cname: &str) -> Vec<u8> {

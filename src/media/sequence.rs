@@ -6,8 +6,8 @@ pub(crate) struct SequenceExtender {
     highest: SequenceNumber,
 }
 
-/// An extended sequence number. The first of a stream lies in the second cycle, so that packets from before it have
-/// numbers too.
+/// An extended sequence number. The first of a stream lies in the second cycle, so that packets
+/// from before it have numbers too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SequenceNumber(pub(crate) u64);
 
@@ -31,10 +31,11 @@ impl SequenceExtender {
         }
     }
 
-    /// The extended number, if it is near enough to the highest to belong to the same run of the sender.
+    /// The extended number, if it is near enough to the highest to belong to the same run of the
+    /// sender.
     ///
-    /// `None` means that the sender began anew, or that the packet is a stray; see [`MAX_DROPOUT`] and
-    /// [`MAX_MISORDER`].
+    /// `None` means that the sender began anew, or that the packet is a stray; see [`MAX_DROPOUT`]
+    /// and [`MAX_MISORDER`].
     pub(crate) fn extend(&self, sequence_number: u16) -> Option<SequenceNumber> {
         let distance = self.distance(sequence_number);
         (-MAX_MISORDER..=MAX_DROPOUT)

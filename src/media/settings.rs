@@ -12,19 +12,21 @@ use crate::media::Law;
 pub struct Settings {
     /// Which payload type carries what.
     pub payload_types: PayloadTypes,
-    /// Networks that audio may come from; none means any. Default: none.
+    /// Networks that audio may come from; none means any, and then whoever floods a leg before its
+    /// sender's first packets may win it, unless the source was registered. Default: none.
     pub allowed_networks: Vec<IpNet>,
-    /// How long packets behind a hole wait for the missing one. More bears worse networks and delays the words after
-    /// a loss. Default: 100 ms.
+    /// How long packets behind a hole wait for the missing one. More bears worse networks and
+    /// delays the words after a loss. Default: 100 ms.
     pub reorder_wait: Duration,
-    /// Whether lost audio is filled in from the audio around it; otherwise it is silence. Default: true.
+    /// Whether lost audio is filled in from the audio around it; otherwise it is silence. Default:
+    /// true.
     pub concealment: bool,
-    /// How long the heard stream must have been silent before another SSRC of the same sender takes over; what the
-    /// newcomer sends meanwhile is kept and heard then. Less than 300 ms would let two bursty senders on one port
-    /// alternate. Default: 500 ms.
+    /// How long the heard stream must have been silent before another SSRC of the same sender takes
+    /// over; what the newcomer sends meanwhile is kept and heard then. Less than 300 ms would let
+    /// two bursty senders on one port alternate. Default: 500 ms.
     pub ssrc_change_after: Duration,
-    /// How long the heard stream must have been silent before a sender at another address takes over, if the address
-    /// is allowed at all. Default: 1.5 s.
+    /// How long the heard stream must have been silent before a sender at another address takes
+    /// over, if the address is allowed at all. Default: 1.5 s.
     pub source_change_after: Duration,
 }
 
@@ -52,10 +54,11 @@ pub enum Payload {
     TelephoneEvent,
 }
 
-/// The meaning of each of the 128 payload types; what is not in the table is never decoded.
+/// The meaning of each of the 128 payload types; what is not in the table is never decoded, but a
+/// dynamic type that behaves as telephone events do is taken for them.
 ///
-/// Default: 0 and 8 are PCMU and PCMA, 13 is comfort noise (RFC 3551 §6), 19 too as old gateways have it, and 101 is
-/// telephone events.
+/// Default: 0 and 8 are PCMU and PCMA, 13 is comfort noise (RFC 3551 §6), 19 too as old gateways
+/// have it, and 101 is telephone events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PayloadTypes([Option<Payload>; 128]);
 

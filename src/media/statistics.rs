@@ -2,7 +2,8 @@
 
 use crate::media::Ssrc;
 
-/// Every datagram of a leg's port, by what became of it; the fields add up to the datagrams that came.
+/// Every datagram of a leg's port, by what became of it; the fields add up to the datagrams that
+/// came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counters {
     /// RTP packets that became part of what is heard.
@@ -65,7 +66,8 @@ pub struct Statistics {
     pub jitter: u64,
     /// Samples of lost audio, concealed or silent.
     pub lost_samples: u64,
-    /// Samples put in (positive) or left out (negative) outside speech to follow the sender's clock.
+    /// Samples put in (positive) or left out (negative) outside speech to follow the sender's
+    /// clock.
     pub clock_adjustment: i64,
     /// What became of each datagram.
     pub counters: Counters,

@@ -1,5 +1,7 @@
 //! The heard stream: its packets in order, on the call clock, as frames.
 
+mod play;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,7 +14,7 @@ use crate::media::reorder::{Arrival, Header, Order, Reorder};
 use crate::media::sequence::SequenceExtender;
 use crate::media::settings::{Payload, Settings};
 use crate::media::statistics::Statistics;
-use crate::media::timeline::{Audio, Gap, Timeline};
+use crate::media::timeline::Timeline;
 use crate::media::{Law, Samples};
 
 /// What became of a packet of the heard stream.
@@ -92,6 +94,11 @@ impl Stream {
         self.sequence.extend(sequence_number).is_some()
     }
 
+    /// Whether the place of the number in the sequence is past.
+    pub(crate) fn is_past(&self, sequence_number: u16) -> bool {
+        self.reorder.is_past(self.sequence.nearest(sequence_number))
+    }
+
     /// Takes a packet of the heard stream.
     pub(crate) fn accept(&mut self, header: &Header, bytes: &[u8], now: Instant) -> Fate {
         let sequence = self.sequence.nearest(header.sequence_number);
@@ -99,11 +106,7 @@ impl Stream {
         self.reception.count(sequence);
         let order = self.reorder.judge(sequence);
         if matches!(order, Order::Late | Order::Duplicate) {
-            return if order == Order::Late {
-                Fate::Late
-            } else {
-                Fate::Duplicate
-            };
+            return self.accept_out_of_order(order, header, bytes);
         }
         self.watch_for_pause(header, now);
         if order == Order::Next && !self.reorder.is_holding() {
@@ -138,7 +141,8 @@ impl Stream {
         self.framer.finish();
     }
 
-    /// Tells whether somebody speaks, as far as the listener knows; the clock is not corrected meanwhile.
+    /// Tells whether somebody speaks, as far as the listener knows; the clock is not corrected
+    /// meanwhile.
     pub(crate) const fn set_speech(&mut self, is_speech: bool) {
         self.is_speech = is_speech;
     }
@@ -176,6 +180,24 @@ impl Stream {
         &mut self.reception
     }
 
+    /// A packet whose place in the sequence is past may still tell of a key.
+    fn accept_out_of_order(&mut self, order: Order, header: &Header, bytes: &[u8]) -> Fate {
+        let event = match header.payload {
+            Some(Payload::TelephoneEvent) => TelephoneEvent::parse(bytes),
+            Some(Payload::Audio(_) | Payload::ComfortNoise) | None => None,
+        };
+        let Arrival { at, position } = header.arrival;
+        match event.filter(|event| self.keypad.wants(*event, header.timestamp, at)) {
+            Some(event) => {
+                let digits = self.keypad.handle(event, header.timestamp, position, at);
+                self.digits.extend(digits.into_iter().flatten());
+                Fate::Played
+            }
+            None if order == Order::Late => Fate::Late,
+            None => Fate::Duplicate,
+        }
+    }
+
     fn begin_order(settings: &Settings, first: Arrival) -> Reorder {
         let until = first
             .at
@@ -184,8 +206,9 @@ impl Stream {
         Reorder::new(settings.reorder_wait, until)
     }
 
-    /// A packet that comes much later than its timestamp either ends a pause, during which the sender's clock stood
-    /// still, or is the first of a jam. Only those behind it tell, so it is held until they are there.
+    /// A packet that comes much later than its timestamp either ends a pause, during which the
+    /// sender's clock stood still, or is the first of a jam. Only those behind it tell, so it is
+    /// held until they are there.
     fn watch_for_pause(&mut self, header: &Header, now: Instant) {
         if !matches!(header.payload, Some(Payload::Audio(_))) || self.reorder.is_holding() {
             return;
@@ -233,97 +256,8 @@ impl Stream {
             self.reorder.recycle(stored.bytes);
         }
     }
-
-    /// Plays the packet whose turn it is.
-    fn play(&mut self, header: &Header, bytes: &[u8], missing: u64) {
-        let audio = Audio {
-            timestamp: header.timestamp,
-            len: u32::try_from(bytes.len()).unwrap_or(0),
-            marker: header.marker,
-            missing,
-            arrival: header.arrival.position,
-        };
-        match header.payload {
-            // A keep-alive without payload (RFC 6263 §4.2) has no place in time.
-            Some(Payload::Audio(law)) if !bytes.is_empty() => self.play_audio(law, bytes, &audio),
-            Some(Payload::Audio(_)) | None => self.timeline.miss(missing),
-            Some(Payload::ComfortNoise) => {
-                let gap = self.timeline.comfort_noise(&Audio { len: 0, ..audio });
-                self.push_gap(gap);
-            }
-            Some(Payload::TelephoneEvent) => self.play_event(bytes, &audio, header.arrival.at),
-        }
-    }
-
-    fn play_audio(&mut self, law: Law, bytes: &[u8], audio: &Audio) {
-        self.reception.follow_jitter(audio.timestamp, audio.arrival);
-        let telephone_event = self.timeline.is_within_event(audio.timestamp);
-        let gap = self.timeline.place(audio);
-        self.push_gap(gap);
-        let heard = self.correct_clock(law, bytes);
-        self.framer.push_audio(law, heard, telephone_event);
-    }
-
-    fn play_event(&mut self, bytes: &[u8], audio: &Audio, at: Instant) {
-        let Some(event) = TelephoneEvent::parse(bytes) else {
-            return self.timeline.miss(audio.missing);
-        };
-        let duration = u32::from(event.duration);
-        let audio = Audio { len: 0, ..*audio };
-        let position = self
-            .timeline
-            .telephone_event(&audio, duration, event.is_end);
-        let digits = self.keypad.handle(event, audio.timestamp, position, at);
-        self.digits.extend(digits.into_iter().flatten());
-    }
-
-    fn push_gap(&mut self, gap: Gap) {
-        self.total.lost_samples += gap.lost.0;
-        if gap.lost_first {
-            self.framer.push_lost(gap.lost);
-            self.framer.push_silence(gap.silence);
-        } else {
-            self.framer.push_silence(gap.silence);
-            self.framer.push_lost(gap.lost);
-        }
-    }
-
-    /// Works off what the clock is wrong by, a little in each quiet packet: gives what to play of the packet.
-    fn correct_clock<'a>(&mut self, law: Law, bytes: &'a [u8]) -> &'a [u8] {
-        let error = self.timeline.error();
-        if error.abs() < LEAST_CORRECTION {
-            self.quiet = Quiet::default();
-            return bytes;
-        }
-        if !self.quiet.observe(law, bytes) || self.is_speech {
-            return bytes;
-        }
-        let step = i64::try_from(bytes.len() / 10).unwrap_or(0);
-        let correction = if error > UNHEARD {
-            error
-        } else {
-            error.clamp(-step, step)
-        };
-        self.timeline.shift_end(correction);
-        self.total.clock_adjustment += correction;
-        match u64::try_from(correction) {
-            Ok(later) => {
-                self.framer.push_silence(Samples(later));
-                bytes
-            }
-            Err(_) => {
-                let dropped = usize::try_from(correction.unsigned_abs()).unwrap_or(0);
-                &bytes[..bytes.len().saturating_sub(dropped)]
-            }
-        }
-    }
 }
 
-/// A packet this much later than those before may end a pause: 500 ms, twice the burst interval of `ffmpeg -re`.
+/// A packet this much later than those before may end a pause: 500 ms, twice the burst interval of
+/// `ffmpeg -re`.
 const PAUSE: i64 = 4_000;
-
-/// Errors of less than 1 ms are left alone.
-const LEAST_CORRECTION: i64 = 8;
-
-/// An error so large, 200 ms, is put right at once in a pause.
-const UNHEARD: i64 = 1_600;

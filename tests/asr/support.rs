@@ -8,7 +8,8 @@ use callscribe::asr::Recognition;
 use callscribe::asr::endpoint::Endpoint;
 use callscribe::asr::message::ClientMessage;
 use callscribe::io::part_audio::PartAudio;
-use callscribe::io::recogniser::{Provider, Recogniser, Settings, Unrecognised};
+use callscribe::io::provider::{Provider, Settings};
+use callscribe::io::recogniser::{Recogniser, Unrecognised};
 use callscribe::media::Law;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,6 +18,7 @@ use tokio::task::LocalSet;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::http::response::Builder;
 
 /// What the server saw.
 #[derive(Default)]
@@ -29,6 +31,8 @@ pub(crate) struct Seen {
     pub(crate) sizes: Vec<usize>,
     /// The `config` of each START.
     pub(crate) starts: Vec<serde_json::Value>,
+    /// Handshakes refused.
+    pub(crate) refused: usize,
     /// Connections accepted by TCP.
     pub(crate) connections: usize,
 }
@@ -71,16 +75,31 @@ where
 }
 
 pub(crate) async fn accept(stream: TcpStream, log: Log) -> Peer {
+    judge(stream, log, |_| Ok(())).await.unwrap()
+}
+
+/// Accepts a handshake, or refuses it with a status and a body.
+pub(crate) async fn judge(
+    stream: TcpStream,
+    log: Log,
+    verdict: impl FnOnce(&Request) -> Result<(), (u16, String)> + Unpin,
+) -> Option<Peer> {
     let seen = log.clone();
     #[expect(clippy::result_large_err, reason = "the library's own signature")]
-    let note = move |request: &Request, response: Response| {
-        seen.0.borrow_mut().requests.push(request.clone());
-        Ok(response)
+    let note = move |request: &Request, response: Response| match verdict(request) {
+        Ok(()) => {
+            seen.0.borrow_mut().requests.push(request.clone());
+            Ok(response)
+        }
+        Err((status, body)) => {
+            seen.0.borrow_mut().refused += 1;
+            Err(Builder::new().status(status).body(Some(body)).unwrap())
+        }
     };
     let socket = tokio_tungstenite::accept_hdr_async(stream, note)
         .await
-        .unwrap();
-    Peer { socket, log }
+        .ok()?;
+    Some(Peer { socket, log })
 }
 
 impl Peer {

@@ -17,7 +17,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -28,6 +28,7 @@ use callscribe::service::engine::scripted::{Says, Script};
 use callscribe::service::server::{self, RunningService};
 use callscribe::service::tone_code;
 use callscribe::wav;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -42,23 +43,56 @@ pub struct Daemon {
     /// Every line so far, in order.
     pub seen: Vec<Value>,
     lines: Receiver<Value>,
-    _recogniser: Recogniser,
+    recogniser: Recogniser,
 }
 
 impl Daemon {
     /// Starts a daemon with so many legs on free ports, and waits until its socket answers.
     pub fn start(legs: u16) -> Self {
+        let line = |ports: &[u16]| line_of(ports);
+        Self::start_with(legs, ServiceConfig::default(), line)
+    }
+
+    /// The same, with another recogniser, and more configuration for the legs' ports.
+    pub fn start_with(
+        legs: u16,
+        service: ServiceConfig,
+        more: impl FnOnce(&[u16]) -> String,
+    ) -> Self {
+        Self::start_asking("", legs, service, more)
+    }
+
+    /// A daemon that takes every sender on its ports for a call of its own.
+    pub fn start_unregistered(legs: u16, service: ServiceConfig) -> Self {
+        let unregistered = |_: &[u16]| String::new();
+        Self::start_configured("unregistered-calls = true", "", legs, service, unregistered)
+    }
+
+    /// The same, with keys of `[asr]`.
+    pub fn start_asking(
+        asr: &str,
+        legs: u16,
+        service: ServiceConfig,
+        more: impl FnOnce(&[u16]) -> String,
+    ) -> Self {
+        Self::start_configured("", asr, legs, service, more)
+    }
+
+    fn start_configured(
+        rtp: &str,
+        asr: &str,
+        legs: u16,
+        service: ServiceConfig,
+        more: impl FnOnce(&[u16]) -> String,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let recogniser = Recogniser::start(Says::ToneCode);
+        let recogniser = Recogniser::start_as(service);
         let first = free_ports(2 * legs);
         let ports: Vec<u16> = (0..legs).map(|leg| first + 2 * leg).collect();
         let socket = folder.path().join("events.sock");
         let config = folder.path().join("callscribe.toml");
-        fs::write(
-            &config,
-            configuration(&recogniser.endpoint(), &socket, &ports),
-        )
-        .unwrap();
+        let text = configuration(&recogniser.endpoint(), rtp, asr, &socket, &ports) + &more(&ports);
+        fs::write(&config, text).unwrap();
         let log = folder.path().join("daemon.log");
         let mut child = Command::new(env!("CARGO_BIN_EXE_callscribe"))
             .arg("run")
@@ -83,7 +117,7 @@ impl Daemon {
             folder,
             seen: Vec::new(),
             lines: read_lines(connection),
-            _recogniser: recogniser,
+            recogniser: recogniser,
         }
     }
 
@@ -106,6 +140,34 @@ impl Daemon {
         }
     }
 
+    /// Waits for so many lines of this kind, and gives them.
+    pub fn wait_for_all(&mut self, event: &str, count: usize, within: Duration) -> Vec<Value> {
+        let deadline = Instant::now() + within;
+        loop {
+            let found = self.seen.iter().filter(|line| line["event"] == event);
+            let found: Vec<Value> = found.cloned().collect();
+            if found.len() >= count {
+                return found;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => self.seen.push(line),
+                Err(_) => panic!("{} of {count} {event} within {within:?}", found.len()),
+            }
+        }
+    }
+
+    /// What the recogniser wrote of a call with one leg, parts joined.
+    pub fn text_of_call(&self, call_id: &str) -> String {
+        let of_call = |line: &&Value| line["event"] == "transcript" && line["call_id"] == call_id;
+        let texts = self
+            .seen
+            .iter()
+            .filter(of_call)
+            .filter_map(|line| line["text"].as_str());
+        texts.collect::<Vec<_>>().join(" ")
+    }
+
     /// The lines of this kind, of one leg.
     pub fn of(&self, event: &str, channel: usize) -> Vec<&Value> {
         let is_meant = |line: &&Value| line["event"] == event && line["channel"] == channel;
@@ -122,12 +184,54 @@ impl Daemon {
             .join(" ")
     }
 
-    fn story(&self) -> String {
-        self.seen.iter().map(|line| format!("{line}\n")).collect()
+    /// Asks it to stop as systemd does, and reads its lines to the end.
+    pub fn stop(&mut self, within: Duration) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.wait(within)
     }
 
-    fn log(&self) -> String {
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for its end, and reads its lines to the end.
+    pub fn wait(&mut self, within: Duration) -> ExitStatus {
+        let status = wait_for(within, || self.child.try_wait().unwrap());
+        let status =
+            status.unwrap_or_else(|| panic!("still runs after {within:?}: {}", self.log()));
+        self.seen.extend(self.lines.iter());
+        status
+    }
+
+    /// CPU time it has used so far, and the most memory it ever held, in KiB.
+    pub fn usage(&self) -> (Duration, u64) {
+        let read = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", self.child.id()));
+        let stat = read("stat").unwrap();
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        let status = read("status").unwrap();
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .unwrap();
+        let peak = peak.trim().trim_end_matches(" kB").parse().unwrap();
+        (Duration::from_millis(ticks * 10), peak)
+    }
+
+    /// The recogniser's counters.
+    pub fn recogniser(&self) -> &RunningService {
+        &self.recogniser.service
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("daemon.log")).unwrap_or_default()
+    }
+
+    fn story(&self) -> String {
+        self.seen.iter().map(|line| format!("{line}\n")).collect()
     }
 }
 
@@ -154,10 +258,14 @@ impl Recogniser {
             says,
             ..Script::default()
         };
-        let config = ServiceConfig {
+        Self::start_as(ServiceConfig {
             engine: EngineConfig::Scripted(script),
             ..Default::default()
-        };
+        })
+    }
+
+    /// Starts it with a configuration.
+    pub fn start_as(config: ServiceConfig) -> Self {
         let runtime = Runtime::new().unwrap();
         let service = runtime.block_on(server::start(config)).unwrap();
         Self { runtime, service }
@@ -321,20 +429,27 @@ pub fn free_ports(count: u16) -> u16 {
     panic!("no {count} free UDP ports in a row");
 }
 
-fn configuration(endpoint: &str, socket: &Path, ports: &[u16]) -> String {
+fn configuration(endpoint: &str, rtp: &str, asr: &str, socket: &Path, ports: &[u16]) -> String {
+    let endpoint = match asr.contains("endpoint = ") {
+        true => String::new(),
+        false => format!("endpoint = {endpoint:?}\n"),
+    };
+    let (first, last) = (ports[0], ports[ports.len() - 1]);
+    format!(
+        "[rtp]\nbind-address = \"127.0.0.1\"\nport-range = \"{first}-{last}\"\n\
+         idle-timeout-ms = 2000\nregistered-idle-timeout-ms = 2000\n{rtp}\n\
+         [asr]\nprovider = \"scripted\"\n{endpoint}{asr}\n\
+         [events]\nsocket = {socket:?}\n"
+    )
+}
+
+/// One line of the configuration, with these ports as its legs.
+pub fn line_of(ports: &[u16]) -> String {
     let legs: Vec<_> = ports
         .iter()
         .map(|port| format!("{{ port = {port} }}"))
         .collect();
-    let (first, last) = (ports[0], ports[ports.len() - 1]);
-    format!(
-        "[rtp]\nbind-address = \"127.0.0.1\"\nport-range = \"{first}-{last}\"\n\
-         idle-timeout-ms = 2000\nregistered-idle-timeout-ms = 2000\n\
-         [asr]\nprovider = \"scripted\"\nendpoint = {endpoint:?}\n\
-         [events]\nsocket = {socket:?}\n\
-         [[line]]\nname = \"line\"\nlegs = [{}]\n",
-        legs.join(", ")
-    )
+    format!("[[line]]\nname = \"line\"\nlegs = [{}]\n", legs.join(", "))
 }
 
 /// Asks for every line there is, and reads them as they come.

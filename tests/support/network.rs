@@ -76,6 +76,30 @@ impl Sender {
         packet
     }
 
+    /// Noise of so many packets with their sending times, with pauses if silence is suppressed.
+    pub(crate) fn talk(
+        &mut self,
+        chance: &mut Chance,
+        size: usize,
+        packets: u64,
+        suppression: bool,
+    ) -> Vec<(Duration, Vec<u8>)> {
+        let mut samples = 0;
+        let mut sent = Vec::new();
+        for _ in 0..packets {
+            let code = |_| u8::try_from(chance.below(255)).unwrap();
+            let payload: Vec<u8> = (0..size).map(code).collect();
+            sent.push((Samples(samples).as_duration(), self.audio(&payload)));
+            samples += u64::try_from(size).unwrap();
+            if suppression && chance.happens(20) {
+                let pause = chance.below(40_000);
+                self.pause(u32::try_from(pause).unwrap());
+                samples += pause;
+            }
+        }
+        sent
+    }
+
     /// A telephone-event packet.
     pub(crate) fn event(&mut self, code: u8, start: u32, duration: u16, is_end: bool) -> Vec<u8> {
         let [high, low] = duration.to_be_bytes();
@@ -192,6 +216,20 @@ impl Bench {
     /// Lost samples in frames.
     pub(crate) fn lost(&self) -> u64 {
         self.frames().map(|frame| u64::from(frame.lost)).sum()
+    }
+
+    /// Samples in frames that did arrive.
+    pub(crate) fn received(&self) -> u64 {
+        self.frames().map(|frame| frame.received().0).sum()
+    }
+
+    /// Where the leg started.
+    pub(crate) fn started(&self) -> Samples {
+        let start = |output: &Output| match output {
+            Output::Started { start, .. } => Some(*start),
+            _ => None,
+        };
+        self.outputs.iter().find_map(start).unwrap_or_default()
     }
 
     /// The keys that were pressed.

@@ -1,17 +1,16 @@
 //! Whose packets are heard: the rules are written down at [`Receiver`].
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Counters, ExpectedSource, Heard, Output, Payload, Receiver};
+use super::{Counters, ExpectedSource, Output, Payload, Receiver};
+use crate::media::CallClock;
 use crate::media::dtmf::TelephoneEvent;
 use crate::media::health::Trouble;
 use crate::media::packet::Packet;
-use crate::media::probation::{Candidate, Refused, StreamId};
+use crate::media::probation::{Refused, StreamId};
 use crate::media::reorder::{Arrival, Header};
-use crate::media::stream::{Fate, Stream};
-use crate::media::{CallClock, Law};
+use crate::media::stream::Fate;
 
 impl Receiver {
     /// Whether the leg may be sent to from there at all; RTCP has a port of its own.
@@ -47,7 +46,7 @@ impl Receiver {
         clock: &mut CallClock,
         now: Instant,
     ) {
-        let payload = self.settings.payload_types.get(packet.payload_type);
+        let payload = self.payload_of(packet);
         if !is_sound(payload, packet.payload) {
             self.counters.malformed += 1;
             return;
@@ -70,15 +69,23 @@ impl Receiver {
             payload,
             arrival,
         };
-        match &mut self.heard {
-            Some(heard)
-                if heard.id == id && heard.stream.is_in_sequence(packet.sequence_number) =>
-            {
+        match &self.heard {
+            Some(heard) if heard.id == id && heard.goes_on_with(&header) => {
                 self.hear(&header, packet, now);
             }
             _ if payload.is_none() => self.refuse_payload(packet.payload_type, source, now),
             _ => self.try_out(id, &header, packet.payload, now),
         }
+    }
+
+    /// What the packet carries, by the table of payload types or by how it behaves.
+    fn payload_of(&mut self, packet: &Packet<'_>) -> Option<Payload> {
+        let known = self.settings.payload_types.get(packet.payload_type);
+        known.or_else(|| {
+            let (number, timestamp) = (packet.payload_type, packet.timestamp);
+            let is_event = self.event_type.is_event(number, timestamp, packet.payload);
+            is_event.then_some(Payload::TelephoneEvent)
+        })
     }
 
     /// Takes a packet of the heard stream.
@@ -97,12 +104,21 @@ impl Receiver {
             self.notices.extend(self.health.settle(now));
         }
         if !self.probation.is_empty() {
-            let heard = self.heard.as_ref().map(|heard| heard.id);
-            let counters = &mut self.counters;
-            self.probation
-                .refuse_older(OVERLAP, now, |refused| counters.refuse(refused, heard));
+            self.refuse_neighbours(fate, now);
         }
         self.collect_digits();
+    }
+
+    /// The heard stream is alive: whoever waits to follow it waits in vain, as does its own new
+    /// beginning.
+    fn refuse_neighbours(&mut self, fate: Fate, now: Instant) {
+        let heard = self.heard.as_ref().map(|heard| heard.id);
+        let counters = &mut self.counters;
+        let mut count = |refused| counters.refuse(refused, heard);
+        self.probation.refuse_older(OVERLAP, now, &mut count);
+        if let (Some(id), Fate::Played) = (heard, fate) {
+            self.probation.refuse(id, count);
+        }
     }
 
     /// Counts a packet that cannot be decoded and says so when there are only such.
@@ -140,7 +156,13 @@ impl Receiver {
 
     /// SIPp and some gateways signal keys in a stream of its own beside the audio.
     fn hear_foreign_key(&mut self, header: &Header, bytes: &[u8], now: Instant) {
-        self.counters.played += 1;
+        let number = Some(header.sequence_number);
+        let is_repeated = std::mem::replace(&mut self.foreign_number, number) == number;
+        self.counters.count(if is_repeated {
+            Fate::Duplicate
+        } else {
+            Fate::Played
+        });
         if let Some(event) = TelephoneEvent::parse(bytes) {
             let position = header.arrival.position;
             let digits = self
@@ -151,178 +173,14 @@ impl Receiver {
         }
     }
 
-    /// Says once that a second stream is on the port.
-    fn report_neighbour(&mut self, id: StreamId, now: Instant) {
-        let Some(heard) = self.heard.as_ref().map(|heard| heard.id) else {
-            return;
-        };
-        let is_stream = self.probation.get(id).is_some_and(Candidate::is_proven);
-        if !is_stream || id == heard {
-            return;
-        }
-        let trouble = if id.source == heard.source {
-            Trouble::SsrcChanged
-        } else {
-            Trouble::SourceRejected
-        };
-        let notice = self.health.report(trouble, now, || {
-            let (from, to) = (heard.ssrc.0, id.ssrc.0);
-            format!(
-                "SSRC {to:08x} from {} appeared beside SSRC {from:08x} from {}, and is heard only if that ends",
-                id.source, heard.source
-            )
-        });
-        self.notices.extend(notice);
-    }
-
-    /// Whether the candidate is to be heard from now on.
-    fn may_succeed(&self, candidate: &Candidate, now: Instant) -> bool {
-        candidate.is_proven()
-            && self.heard.as_ref().is_none_or(|heard| {
-                let silent = now.saturating_duration_since(heard.last_arrival);
-                silent >= self.patience(heard, candidate)
-            })
-    }
-
-    /// How long the heard stream must have been silent before the candidate takes over.
-    fn patience(&self, heard: &Heard, candidate: &Candidate) -> Duration {
-        let goes_on = candidate.id.ssrc == heard.id.ssrc
-            && candidate
-                .newest()
-                .is_some_and(|newest| heard.stream.is_in_sequence(newest.sequence_number));
-        let is_known = candidate.id.source == heard.id.source;
-        if candidate.id == heard.id || heard.said_bye || (is_known && !heard.has_audio) {
-            Duration::ZERO
-        } else if is_known || goes_on {
-            self.settings.ssrc_change_after
-        } else {
-            self.settings.source_change_after
-        }
-    }
-
-    /// Hears a candidate of the pinned sender whose time has come without another packet of it.
-    pub(super) fn hear_successor(&mut self, now: Instant) {
-        let Some(heard) = &self.heard else {
-            return;
-        };
-        let successor = self.probation.iter().find(|candidate| {
-            candidate.id.source == heard.id.source && self.may_succeed(candidate, now)
-        });
-        if let Some(id) = successor.map(|candidate| candidate.id) {
-            self.switch_to(id, now);
-        }
-    }
-
-    /// When the next candidate of the pinned sender may be heard.
-    pub(super) fn succession_deadline(&self) -> Option<Instant> {
-        let heard = self.heard.as_ref()?;
-        let deadline = |candidate: &Candidate| {
-            let is_due = candidate.is_proven() && candidate.id.source == heard.id.source;
-            let patience = self.patience(heard, candidate);
-            is_due
-                .then(|| heard.last_arrival.checked_add(patience))
-                .flatten()
-        };
-        self.probation.iter().filter_map(deadline).min()
-    }
-
-    /// At the end of a leg, hears who would have been heard had the leg gone on.
-    pub(super) fn hear_last(&mut self, now: Instant) {
-        let last_words = self.probation.iter().find(|candidate| match &self.heard {
-            None => true,
-            Some(heard) => {
-                let is_newer = candidate
-                    .newest()
-                    .is_some_and(|newest| newest.arrival.at > heard.last_arrival);
-                let is_known = candidate.id.source == heard.id.source;
-                is_newer && candidate.is_proven() && (is_known || self.may_succeed(candidate, now))
-            }
-        });
-        if let Some(id) = last_words.map(|candidate| candidate.id) {
-            self.switch_to(id, now);
-        }
-    }
-
-    /// Hears a candidate, from the first packet that was kept of it.
-    fn switch_to(&mut self, id: StreamId, now: Instant) {
-        let Some(candidate) = self.probation.take(id) else {
-            return;
-        };
-        let Some(first) = candidate.oldest().copied() else {
-            return;
-        };
-        match &mut self.heard {
-            None => self.start_leg(&candidate, &first, now),
-            Some(heard) => heard.change(id, &first, now),
-        }
-        tracing::debug!(source = %id.source, ssrc = id.ssrc.0, "stream is heard");
-        if let Some(heard) = &mut self.heard {
-            for stored in candidate.packets {
-                let fate = heard.accept(&stored.header, &stored.bytes, now);
-                self.counters.count(fate);
-            }
-        }
-        self.undecodable = 0;
-        self.collect_digits();
-    }
-
-    fn start_leg(&mut self, candidate: &Candidate, first: &Header, now: Instant) {
-        let law = candidate
-            .packets
-            .iter()
-            .find_map(|stored| match stored.header.payload {
-                Some(Payload::Audio(law)) => Some(law),
-                _ => None,
-            });
-        let law = law.unwrap_or(Law::Pcmu);
-        let StreamId {
-            source: remote,
-            ssrc,
-        } = candidate.id;
-        let start = first.arrival.position;
-        self.notices.push_back(Output::Started {
-            ssrc,
-            law,
-            remote,
-            start,
-        });
-        self.heard = Some(Heard {
-            id: candidate.id,
-            stream: Stream::new(Arc::clone(&self.settings), first, law),
-            last_arrival: now,
-            has_audio: false,
-            said_bye: false,
-        });
-    }
-
     fn pinned(&self) -> SocketAddr {
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
         self.heard.as_ref().map_or(unknown, |heard| heard.id.source)
     }
 }
 
-impl Heard {
-    fn accept(&mut self, header: &Header, bytes: &[u8], now: Instant) -> Fate {
-        self.last_arrival = self.last_arrival.max(header.arrival.at);
-        self.has_audio |= matches!(header.payload, Some(Payload::Audio(_)));
-        self.stream.accept(header, bytes, now)
-    }
-
-    /// Goes on with another stream, or with the same from another address or another place in its sequence.
-    fn change(&mut self, id: StreamId, first: &Header, now: Instant) {
-        if self.id.ssrc != id.ssrc {
-            self.stream.change(first, now);
-        } else if !self.stream.is_in_sequence(first.sequence_number) {
-            self.stream.begin_sequence(first, now);
-        }
-        self.id = id;
-        self.last_arrival = first.arrival.at;
-        self.said_bye = false;
-    }
-}
-
 impl Counters {
-    fn count(&mut self, fate: Fate) {
+    pub(super) fn count(&mut self, fate: Fate) {
         match fate {
             Fate::Played => self.played += 1,
             Fate::Late => self.late += 1,
@@ -353,9 +211,10 @@ fn is_sound(payload: Option<Payload>, bytes: &[u8]) -> bool {
 /// Longest audio payload, 1 s: several times what fits an Ethernet frame.
 const MAX_PAYLOAD: usize = 8_000;
 
-/// Packets of a successor that came this long before the last one of the heard stream are still heard: the network
-/// may have swapped them.
-const OVERLAP: Duration = Duration::from_millis(60);
+/// Packets of a successor that came this long before the last one of the heard stream are still
+/// heard: the network may have swapped them.
+pub(super) const OVERLAP: Duration = Duration::from_millis(60);
 
-/// Packets without one of audio between them after which a leg is said to be undecodable: half a second of them.
+/// Packets without one of audio between them after which a leg is said to be undecodable: half a
+/// second of them.
 const ONLY_UNDECODABLE: u32 = 25;

@@ -7,7 +7,7 @@ fn sequence_gap_without_time_gap_is_no_lost_time() {
         missing: 91,
         ..audio(160, 160)
     });
-    assert_eq!(gap, Gap::default());
+    assert_eq!(gap, Placement::default());
 }
 
 #[test]
@@ -43,14 +43,14 @@ fn missing_tail_of_a_talkspurt_is_lost_and_the_rest_silence() {
 fn timestamp_wraps() {
     let mut timeline = Timeline::new(Samples::ZERO);
     timeline.place(&audio(u32::MAX - 79, 0));
-    assert_eq!(timeline.place(&audio(80, 160)), Gap::default());
+    assert_eq!(timeline.place(&audio(80, 160)), Placement::default());
 }
 
 #[test]
 fn forward_jump_against_arrival_is_a_new_run_and_no_silence() {
     let mut timeline = started();
-    assert_eq!(timeline.place(&audio(900_000, 160)), Gap::default());
-    assert_eq!(timeline.place(&audio(900_160, 320)), Gap::default());
+    assert_eq!(timeline.place(&audio(900_000, 160)), Placement::default());
+    assert_eq!(timeline.place(&audio(900_160, 320)), Placement::default());
     assert_eq!(timeline.end, Samples(480));
 }
 
@@ -69,7 +69,7 @@ fn short_packet_that_overlaps_the_next_is_kept_and_the_clock_recovers_in_silence
         len: 100,
         ..audio(160, 160)
     });
-    assert_eq!(timeline.place(&audio(160 + 40, 200)), Gap::default());
+    assert_eq!(timeline.place(&audio(160 + 40, 200)), Placement::default());
     assert_eq!(timeline.error(), -60);
     let gap = timeline.place(&audio(16_000, 16_000));
     assert_eq!(timeline.end, Samples(16_160));
@@ -80,7 +80,7 @@ fn short_packet_that_overlaps_the_next_is_kept_and_the_clock_recovers_in_silence
 fn sender_with_frozen_timestamps_loses_no_audio() {
     let mut timeline = started();
     for n in 1..100 {
-        assert_eq!(timeline.place(&audio(0, n * 160)), Gap::default());
+        assert_eq!(timeline.place(&audio(0, n * 160)), Placement::default());
     }
     assert_eq!(timeline.end, Samples(16_000));
 }
@@ -88,7 +88,10 @@ fn sender_with_frozen_timestamps_loses_no_audio() {
 #[test]
 fn comfort_noise_with_moving_timestamp_ends_a_silence() {
     let mut timeline = started();
-    assert_eq!(timeline.comfort_noise(&audio(160, 160)), Gap::default());
+    assert_eq!(
+        timeline.comfort_noise(&audio(160, 160)),
+        Placement::default()
+    );
     let gap = timeline.comfort_noise(&audio(1_760, 1_760));
     assert_eq!((gap.lost, gap.silence), (Samples::ZERO, Samples(1_600)));
     let gap = timeline.place(&Audio {
@@ -103,7 +106,10 @@ fn comfort_noise_with_moving_timestamp_ends_a_silence() {
 fn comfort_noise_with_frozen_timestamp_takes_no_time() {
     let mut timeline = started();
     for n in 1..50 {
-        assert_eq!(timeline.comfort_noise(&audio(0, n * 160)), Gap::default());
+        assert_eq!(
+            timeline.comfort_noise(&audio(0, n * 160)),
+            Placement::default()
+        );
     }
     let gap = timeline.place(&audio(8_000, 8_000));
     assert_eq!(

@@ -1,0 +1,196 @@
+//! Who is heard next: the rules are written down at [`Receiver`].
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::selection::OVERLAP;
+use super::{Heard, Output, Payload, Receiver};
+use crate::media::Law;
+use crate::media::health::Trouble;
+use crate::media::probation::{Candidate, StreamId};
+use crate::media::reorder::Header;
+use crate::media::stream::{Fate, Stream};
+
+impl Receiver {
+    /// Says once that a second stream is on the port.
+    pub(super) fn report_neighbour(&mut self, id: StreamId, now: Instant) {
+        let Some(heard) = self.heard.as_ref().map(|heard| heard.id) else {
+            return;
+        };
+        let is_stream = self.probation.get(id).is_some_and(Candidate::is_proven);
+        if !is_stream || id == heard {
+            return;
+        }
+        let trouble = if id.source == heard.source {
+            Trouble::SsrcChanged
+        } else {
+            Trouble::SourceRejected
+        };
+        let notice = self.health.report(trouble, now, || {
+            let (from, to) = (heard.ssrc.0, id.ssrc.0);
+            format!(
+                "SSRC {to:08x} from {} appeared beside SSRC {from:08x} from {}, \
+                 and is heard only if that ends",
+                id.source, heard.source
+            )
+        });
+        self.notices.extend(notice);
+    }
+
+    /// Whether the candidate is to be heard from now on.
+    pub(super) fn may_succeed(&self, candidate: &Candidate, now: Instant) -> bool {
+        candidate.is_proven()
+            && self.heard.as_ref().is_none_or(|heard| {
+                let silent = now.saturating_duration_since(heard.last_arrival);
+                silent >= self.patience(heard, candidate)
+            })
+    }
+
+    /// How long the heard stream must have been silent before the candidate takes over.
+    fn patience(&self, heard: &Heard, candidate: &Candidate) -> Duration {
+        let goes_on = candidate.id.ssrc == heard.id.ssrc
+            && candidate
+                .newest()
+                .is_some_and(|newest| heard.stream.is_in_sequence(newest.sequence_number));
+        let is_known = candidate.id.source == heard.id.source;
+        if candidate.id == heard.id || heard.said_bye || (is_known && !heard.has_audio) {
+            Duration::ZERO
+        } else if is_known || goes_on {
+            self.settings.ssrc_change_after
+        } else {
+            self.settings.source_change_after
+        }
+    }
+
+    /// Hears a candidate of the pinned sender whose time has come without another packet of it.
+    pub(super) fn hear_successor(&mut self, now: Instant) {
+        let Some(heard) = &self.heard else {
+            return;
+        };
+        let successor = self.probation.iter().find(|candidate| {
+            candidate.id.source == heard.id.source && self.may_succeed(candidate, now)
+        });
+        if let Some(id) = successor.map(|candidate| candidate.id) {
+            self.switch_to(id, now);
+        }
+    }
+
+    /// When the next candidate of the pinned sender may be heard.
+    pub(super) fn succession_deadline(&self) -> Option<Instant> {
+        let heard = self.heard.as_ref()?;
+        let deadline = |candidate: &Candidate| {
+            let is_due = candidate.is_proven() && candidate.id.source == heard.id.source;
+            let patience = self.patience(heard, candidate);
+            is_due
+                .then(|| heard.last_arrival.checked_add(patience))
+                .flatten()
+        };
+        self.probation.iter().filter_map(deadline).min()
+    }
+
+    /// At the end of a leg, hears who would have been heard had the leg gone on.
+    pub(super) fn hear_last(&mut self, now: Instant) {
+        let last_words = self.probation.iter().find(|candidate| match &self.heard {
+            None => true,
+            Some(heard) => {
+                // One that went on beside the heard stream is no successor.
+                let is_newer = candidate.began + OVERLAP > heard.last_arrival;
+                let is_known = candidate.id.source == heard.id.source;
+                is_newer && candidate.is_proven() && (is_known || self.may_succeed(candidate, now))
+            }
+        });
+        if let Some(id) = last_words.map(|candidate| candidate.id) {
+            self.switch_to(id, now);
+        }
+    }
+
+    /// Hears a candidate, from the first packet that was kept of it.
+    pub(super) fn switch_to(&mut self, id: StreamId, now: Instant) {
+        let Some(candidate) = self.probation.take(id) else {
+            return;
+        };
+        let Some(first) = candidate.oldest().copied() else {
+            return;
+        };
+        match &mut self.heard {
+            None => self.start_leg(&candidate, &first, now),
+            Some(heard) => heard.change(id, &first, now),
+        }
+        tracing::debug!(source = %id.source, ssrc = id.ssrc.0, "stream is heard");
+        if let Some(heard) = &mut self.heard {
+            for stored in candidate.packets {
+                let fate = heard.accept(&stored.header, &stored.bytes, now);
+                self.counters.count(fate);
+            }
+        }
+        self.undecodable = 0;
+        self.collect_digits();
+    }
+
+    fn start_leg(&mut self, candidate: &Candidate, first: &Header, now: Instant) {
+        let law = candidate
+            .packets
+            .iter()
+            .find_map(|stored| match stored.header.payload {
+                Some(Payload::Audio(law)) => Some(law),
+                _ => None,
+            });
+        let law = law.unwrap_or(Law::Pcmu);
+        let StreamId {
+            source: remote,
+            ssrc,
+        } = candidate.id;
+        let start = first.arrival.position;
+        self.notices.push_back(Output::Started {
+            ssrc,
+            law,
+            remote,
+            start,
+        });
+        self.heard = Some(Heard {
+            id: candidate.id,
+            stream: Stream::new(Arc::clone(&self.settings), first, law),
+            last_arrival: now,
+            has_audio: false,
+            said_bye: false,
+        });
+    }
+}
+
+impl Heard {
+    /// Whether a packet of the stream belongs to the sequence heard so far. After a silence,
+    /// numbers that were there before are those of a sender that began anew a little further back.
+    pub(super) fn goes_on_with(&self, header: &Header) -> bool {
+        let number = header.sequence_number;
+        let silent = header
+            .arrival
+            .at
+            .saturating_duration_since(self.last_arrival);
+        let is_rewound = silent >= REWIND && self.stream.is_past(number);
+        let is_event = header.payload == Some(Payload::TelephoneEvent);
+        self.stream.is_in_sequence(number) && (is_event || !is_rewound)
+    }
+
+    pub(super) fn accept(&mut self, header: &Header, bytes: &[u8], now: Instant) -> Fate {
+        self.last_arrival = self.last_arrival.max(header.arrival.at);
+        self.has_audio |= matches!(header.payload, Some(Payload::Audio(_)));
+        self.stream.accept(header, bytes, now)
+    }
+
+    /// Goes on with another stream, or with the same from another address or another place in its
+    /// sequence.
+    fn change(&mut self, id: StreamId, first: &Header, now: Instant) {
+        let is_jump = self.id == id || !self.stream.is_in_sequence(first.sequence_number);
+        if self.id.ssrc != id.ssrc {
+            self.stream.change(first, now);
+        } else if is_jump {
+            self.stream.begin_sequence(first, now);
+        }
+        self.id = id;
+        self.last_arrival = first.arrival.at;
+        self.said_bye = false;
+    }
+}
+
+/// After so long a silence no packet of the old sequence is still on its way.
+const REWIND: Duration = Duration::from_secs(1);
