@@ -236,11 +236,7 @@ fn spread(mut durations: Vec<Duration>) -> String {
     durations.sort_unstable();
     match (durations.get(durations.len() / 2), durations.last()) {
         (Some(median), Some(most)) => {
-            format!(
-                "{} in the middle, {} at most",
-                seconds(*median),
-                seconds(*most)
-            )
+            format!("{} median, {} at most", seconds(*median), seconds(*most))
         }
         _ => "no text came".to_owned(),
     }
@@ -289,7 +285,7 @@ mod tests {
         );
         assert!(text.contains("invented   嗯"), "{text}");
         assert!(
-            text.contains("being noticed to the text: 0.30 s in the middle"),
+            text.contains("being noticed to the text: 0.30 s median"),
             "{text}"
         );
         assert!(
