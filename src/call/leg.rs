@@ -14,8 +14,7 @@ use crate::call::switchboard::{PortIndex, Settings};
 use crate::call::{CallKey, Outbox, Output, PartKey};
 use crate::event::{
     AsrTrace, Body, Channel, ChannelStarted, Coverage, GapReason, HealthState, Role, RoleSource,
-    RtpFigures,
-    Transcript, WordTiming,
+    RtpFigures, Transcript, WordTiming,
 };
 use crate::media::receiver::{self, Receiver, Statistics};
 use crate::media::{CallClock, Frame, Law, Samples, Ssrc};

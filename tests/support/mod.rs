@@ -117,7 +117,7 @@ impl Daemon {
             folder,
             seen: Vec::new(),
             lines: read_lines(connection),
-            recogniser: recogniser,
+            recogniser,
         }
     }
 
