@@ -10,10 +10,11 @@ use crate::asr::auth::Credentials;
 use crate::asr::auth::iam::IamUser;
 use crate::asr::auth::signature::AccessKey;
 use crate::asr::endpoint::{Endpoint, EndpointError};
-use crate::asr::{retry, session};
+use crate::asr::{quota, retry, session};
 use crate::call::switchboard;
 use crate::config::file::{Asr, File, Iam, PayloadTypes};
 use crate::io::provider::{self, Provider};
+use crate::io::transport::Proxy;
 use crate::media::Law;
 use crate::media::receiver::{self, Payload};
 use crate::speech::utterance::{self, SettingsError, Timing};
@@ -99,6 +100,13 @@ impl File {
                 deadline: asr.give_up_after_ms.duration(),
                 ..retry::Settings::default()
             },
+            quota: quota::Settings {
+                max_sessions: asr.max_sessions,
+                max_wait: asr.queue_wait_ms.duration(),
+                ..quota::Settings::default()
+            },
+            reuse: Some(asr.keep_connection_ms.duration()).filter(|idle| !idle.is_zero()),
+            proxy: asr.proxy()?,
             ca_file: asr.ca_file.clone(),
             connect_timeout: asr.connect_timeout_ms.duration(),
             ..provider::Settings::new(endpoint)
@@ -163,6 +171,22 @@ impl Asr {
                 (None, None, _, _) => Credentials::None,
             },
         )
+    }
+}
+
+impl Asr {
+    fn proxy(&self) -> Result<Option<Proxy>, RecogniserError> {
+        let Some(address) = &self.proxy else {
+            return Ok(None);
+        };
+        let credentials = match &self.proxy_credentials_file {
+            Some(file) => Some(read_secret(file)?),
+            None => None,
+        };
+        Ok(Some(Proxy {
+            address: Endpoint::web(address, "/")?,
+            credentials,
+        }))
     }
 }
 
