@@ -1,9 +1,12 @@
 //! Voice activity: is somebody speaking in these 20 ms?
 
+mod features;
 mod gate;
+mod network;
 mod webrtc;
 
 pub use gate::Gate;
+pub use network::Network;
 pub use webrtc::WebRtc;
 
 use audio_codec_algorithms::{decode_alaw, decode_ulaw};
@@ -23,8 +26,10 @@ pub trait VoiceActivity {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// [`WebRtc`] behind a [`Gate`].
+    /// [`Network`].
     #[default]
+    Network,
+    /// [`WebRtc`] behind a [`Gate`].
     Webrtc,
 }
 
@@ -32,6 +37,7 @@ impl Kind {
     /// A new detector of this kind, for one leg.
     pub fn detector(self) -> Box<dyn VoiceActivity> {
         match self {
+            Self::Network => Box::new(Network::new()),
             Self::Webrtc => Box::new(Gate::new(WebRtc::new())),
         }
     }
