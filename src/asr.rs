@@ -2,7 +2,13 @@
 //!
 //! Nothing here touches a socket: `io::recogniser` pumps bytes between a WebSocket and [`session::Session`].
 
+pub mod auth;
+pub mod endpoint;
+pub mod failure;
 pub mod message;
+pub mod retry;
+pub mod session;
+pub mod verdict;
 
 use crate::media::Samples;
 

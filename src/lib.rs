@@ -18,6 +18,14 @@
 //! `cli` touch sockets, clocks, tasks and files.
 
 pub mod asr;
+pub mod call;
+pub mod capture;
+pub mod cli;
+pub mod config;
+pub mod eval;
 pub mod event;
+pub mod io;
 pub mod media;
+pub mod service;
 pub mod speech;
+pub mod wav;

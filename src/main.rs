@@ -1,3 +1,35 @@
 //! The `callscribe` program: arguments in, exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+
+use callscribe::cli::{check_config, demo, replay, run, send, tail};
+use clap::{Parser, Subcommand};
+
+/// Writes down what is said on telephone calls: RTP in, Mandarin transcripts as JSON lines out.
+#[derive(Debug, Parser)]
+#[command(name = "callscribe", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::RunArgs),
+    CheckConfig(check_config::CheckConfigArgs),
+    Replay(replay::ReplayArgs),
+    Send(send::SendArgs),
+    Tail(tail::TailArgs),
+    Demo(demo::DemoArgs),
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::CheckConfig(args) => check_config::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Send(args) => send::run(&args),
+        Command::Tail(args) => tail::run(&args),
+        Command::Demo(args) => demo::run(&args),
+    }
+}

@@ -3,7 +3,25 @@
 //! [`receiver::Receiver`] is the circuit of this room; everything else is one of its parts. It takes the datagrams of
 //! one port and gives [`Frame`]s: 20 ms of sound each, contiguous on the call clock, with what was lost said.
 
+pub mod admission;
+mod concealment;
+mod drift;
+mod dtmf;
+mod framer;
+pub mod g711;
+mod health;
+mod packet;
+mod probation;
+mod quiet;
 pub mod receiver;
+mod reception;
+mod reorder;
+mod rtcp;
+mod sequence;
+mod settings;
+mod statistics;
+mod stream;
+mod timeline;
 
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};

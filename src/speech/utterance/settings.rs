@@ -131,6 +131,11 @@ impl Settings {
 }
 
 impl Settings {
+    /// Silence that ends an utterance.
+    pub const fn hangover(&self) -> Duration {
+        self.hangover.as_duration()
+    }
+
     /// Frames among which the onset looks for its speech frames; at most 50.
     pub(super) const fn onset_window(&self) -> u32 {
         self.onset_frames * 2

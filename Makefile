@@ -1,0 +1,40 @@
+# One line per thing to do; what takes more is a script or a subcommand.
+
+# What builds the program, and what the tests send calls with.
+BUILD_PACKAGES = ca-certificates cmake g++ make python3
+TEST_PACKAGES = ffmpeg gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-tools sip-tester systemd
+
+.PHONY: help demo build model test check lint docs packages test-packages
+
+help: ## Show the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+demo: build model ## Play a Mandarin call into the daemon and show what it understands
+	@target/release/callscribe demo
+
+build: packages ## Build the program, optimised
+	cargo build --release --locked
+
+model: packages ## Fetch the recogniser's model, once
+	@python3 scripts/fetch-model
+
+test: test-packages model ## Run all tests
+	cargo test --locked
+
+check: test-packages model lint docs ## Everything a change must pass
+	scripts/check-configs
+	scripts/check-units
+	cargo test --locked
+
+lint: packages
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+
+docs: packages
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
+
+packages:
+	@scripts/need-packages $(BUILD_PACKAGES)
+
+test-packages: packages
+	@scripts/need-packages $(TEST_PACKAGES)

@@ -1,0 +1,134 @@
+//! Calls: their legs, their ledger, and the switchboard that plugs ports into them.
+//!
+//! [`switchboard::Switchboard`] is the whole pure core of a media worker: datagrams and `now` in, [`Output`]s out. The
+//! live daemon and the replay of a capture run the same one.
+
+pub mod conversation;
+pub mod health;
+pub mod ledger;
+pub mod leg;
+pub mod loss;
+pub mod part;
+pub mod port;
+pub mod switchboard;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::event::{Body, Event};
+use crate::media::{Frame, Law};
+
+/// What the switchboard asks of its worker.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Give the line to the publisher.
+    Publish(Event),
+    /// Begin to recognise: open a session, its audio follows.
+    OpenPart {
+        /// The part.
+        key: PartKey,
+        /// The law of the audio that follows.
+        law: Law,
+    },
+    /// The next 20 ms of an open part.
+    Audio {
+        /// The part.
+        key: PartKey,
+        /// The audio.
+        frame: Frame,
+    },
+    /// The part is complete; its text is due through
+    /// [`switchboard::Switchboard::handle_recognised`].
+    ClosePart {
+        /// The part.
+        key: PartKey,
+    },
+    /// What a leg heard, speech or not; only where [`switchboard::Settings::monitor`] is set.
+    Heard {
+        /// The call.
+        call: CallKey,
+        /// The leg's number in the call.
+        channel: u8,
+        /// The audio.
+        frame: Frame,
+    },
+    /// A call is over and forgotten; its id will not come again.
+    CallForgotten {
+        /// The call.
+        call: CallKey,
+    },
+}
+
+/// Names a call within its worker, for ever: a slot is used again, a serial number is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallKey {
+    slot: u32,
+    serial: u32,
+}
+
+/// Names a part within its worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PartKey {
+    /// The call.
+    pub call: CallKey,
+    /// The leg, by its number in the call.
+    pub channel: u8,
+    /// Ordinal of the utterance on its leg.
+    pub utterance: u64,
+    /// Ordinal of the part in its utterance.
+    pub part: u32,
+}
+
+/// Where machines of this room leave what they ask for, in order.
+#[derive(Debug)]
+pub struct Outbox {
+    queue: VecDeque<Output>,
+    wall: WallClock,
+}
+
+/// Turns the monotonic clock into the time of day, for the field `ts` alone.
+#[derive(Clone, Copy, Debug)]
+pub struct WallClock {
+    instant: Instant,
+    timestamp: jiff::Timestamp,
+}
+
+impl WallClock {
+    /// A clock that reads `timestamp` at `instant`.
+    pub const fn new(instant: Instant, timestamp: jiff::Timestamp) -> Self {
+        Self { instant, timestamp }
+    }
+
+    /// The time of day at `now`, which may be before or after the anchor.
+    pub fn at(&self, now: Instant) -> jiff::Timestamp {
+        let moved = if now >= self.instant {
+            self.timestamp.checked_add(now - self.instant)
+        } else {
+            self.timestamp.checked_sub(self.instant - now)
+        };
+        moved.unwrap_or(self.timestamp)
+    }
+}
+
+impl Outbox {
+    const fn new(wall: WallClock) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            wall,
+        }
+    }
+
+    fn push(&mut self, output: Output) {
+        self.queue.push_back(output);
+    }
+
+    fn publish(&mut self, call_id: &Arc<str>, body: Body, now: Instant) {
+        let call_id = Some(Arc::clone(call_id));
+        self.push(Output::Publish(Event {
+            at: self.wall.at(now),
+            call_id,
+            body,
+        }));
+    }
+}

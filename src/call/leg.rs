@@ -1,0 +1,494 @@
+//! One leg of a call: the circuit from a datagram to the parts of its utterances, and from their texts to lines.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::asr::Recognition;
+use crate::call::health::{Health, Sighting};
+use crate::call::ledger::Ledger;
+use crate::call::loss::LossRun;
+use crate::call::part::{Closed, Outcome, Part, Parts};
+use crate::call::switchboard::{PortIndex, Settings};
+use crate::call::{CallKey, Outbox, Output, PartKey};
+use crate::event::{
+    AsrTrace, Body, Channel, ChannelStarted, Coverage, GapReason, Role, RoleSource, Transcript,
+    WordTiming,
+};
+use crate::media::receiver::{self, Receiver};
+use crate::media::{CallClock, Frame, Law, Samples, Ssrc};
+use crate::speech::{self, utterance::Segmenter};
+
+/// What is known of a leg before its first packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LegSpec {
+    /// The port it is received on.
+    pub port: PortIndex,
+    /// Whose voice it carries, if known.
+    pub role: Option<Role>,
+    /// How the role is known.
+    pub role_source: RoleSource,
+    /// Who may send it.
+    pub expected_source: receiver::ExpectedSource,
+}
+
+/// A leg. Its call feeds it and gives it the outbox of the worker.
+pub struct Leg {
+    context: Context,
+    spec: LegSpec,
+    settings: Arc<Settings>,
+    receiver: Receiver,
+    segmenter: Segmenter,
+    parts: Parts,
+    ledger: Ledger,
+    loss: LossRun,
+    health: Health,
+    heard: Option<Heard>,
+    open_part: Option<PartKey>,
+    has_sender_left: bool,
+}
+
+/// Names the leg in keys and in lines.
+pub struct Context {
+    /// The call, to the worker.
+    pub call: CallKey,
+    /// The call, to readers.
+    pub call_id: Arc<str>,
+    /// The leg's number in the call.
+    pub channel: u8,
+    /// The UDP port it is received on.
+    pub port: u16,
+}
+
+/// The stream that a leg hears.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    ssrc: Ssrc,
+    law: Law,
+    remote: SocketAddr,
+    start: Samples,
+}
+
+impl Leg {
+    /// A leg that waits for its first packet.
+    pub fn new(context: Context, spec: LegSpec, settings: &Arc<Settings>, now: Instant) -> Self {
+        Self {
+            receiver: Receiver::new(Arc::clone(&settings.receiver), spec.expected_source),
+            segmenter: Segmenter::new(Arc::clone(&settings.speech), settings.detector.detector()),
+            context,
+            spec,
+            settings: Arc::clone(settings),
+            parts: Parts::default(),
+            ledger: Ledger::default(),
+            loss: LossRun::default(),
+            health: Health::new(now),
+            heard: None,
+            open_part: None,
+            has_sender_left: false,
+        }
+    }
+
+    /// A datagram arrived on the leg's port.
+    pub fn handle_datagram(
+        &mut self,
+        source: SocketAddr,
+        bytes: &[u8],
+        clock: &mut CallClock,
+        outbox: &mut Outbox,
+        now: Instant,
+    ) {
+        self.receiver.handle_datagram(source, bytes, clock, now);
+        self.drain(outbox, now);
+    }
+
+    /// A datagram arrived on the port after the leg's: RTCP, if anything (RFC 3550 §11).
+    pub fn handle_rtcp(
+        &mut self,
+        source: SocketAddr,
+        bytes: &[u8],
+        outbox: &mut Outbox,
+        now: Instant,
+    ) {
+        self.receiver.handle_rtcp(source, bytes, now);
+        self.drain(outbox, now);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, outbox: &mut Outbox, now: Instant) {
+        self.receiver.handle_timeout(now);
+        if self
+            .stall_deadline()
+            .is_some_and(|deadline| now >= deadline)
+        {
+            self.segmenter.handle_end();
+        }
+        self.drain(outbox, now);
+    }
+
+    /// Nothing more will be heard: what is held is given out and what is open is closed.
+    pub fn handle_end(&mut self, outbox: &mut Outbox, now: Instant) {
+        self.receiver.handle_end(now);
+        self.drain(outbox, now);
+        self.segmenter.handle_end();
+        self.drain(outbox, now);
+        if let Some(loss) = self.loss.finish() {
+            self.publish_loss(loss, outbox, now);
+        }
+    }
+
+    /// A part has its outcome.
+    pub fn handle_outcome(
+        &mut self,
+        (utterance, part): (u64, u32),
+        outcome: Outcome,
+        outbox: &mut Outbox,
+        now: Instant,
+    ) {
+        self.parts.settle(utterance, part, outcome);
+        self.publish_settled(outbox, now);
+    }
+
+    /// The recogniser has a first guess at an open part.
+    pub fn handle_interim(
+        &mut self,
+        (utterance, part): (u64, u32),
+        text: String,
+        outbox: &mut Outbox,
+        now: Instant,
+    ) {
+        let end = self.end();
+        let Some(waiting) = self.parts.find(utterance, part) else {
+            return;
+        };
+        waiting.revision += 1;
+        let end = waiting.closed.map_or(end, |closed| closed.end);
+        let waiting = waiting.clone();
+        let recognition = Recognition {
+            text,
+            ..Recognition::default()
+        };
+        let line = self.transcript(&waiting, end, Finality::Interim, recognition);
+        outbox.publish(&self.context.call_id, Body::Transcript(Box::new(line)), now);
+    }
+
+    /// Looks after the leg's health, once a second or so; `is_other_heard` tells whether another leg of the call is.
+    pub fn check_health(&mut self, is_other_heard: bool, outbox: &mut Outbox, now: Instant) {
+        if self.has_sender_left {
+            return;
+        }
+        if let Some((state, detail)) = self.health.assess(is_other_heard, now) {
+            let channel = self.context.channel;
+            let body = Body::ChannelHealth {
+                channel,
+                state,
+                detail,
+            };
+            outbox.publish(&self.context.call_id, body, now);
+        }
+    }
+
+    /// The role was learned late.
+    pub fn set_role(&mut self, role: Option<Role>, role_source: RoleSource) {
+        self.spec.role = role;
+        self.spec.role_source = role_source;
+    }
+
+    /// When [`Leg::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.receiver.poll_timeout(), self.stall_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// When the last packet of the leg was accepted.
+    pub fn last_heard(&self) -> Option<Instant> {
+        self.receiver.last_packet()
+    }
+
+    /// Whether the sender has said BYE.
+    pub const fn has_sender_left(&self) -> bool {
+        self.has_sender_left
+    }
+
+    /// Whether every part has been settled.
+    pub fn is_settled(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// The account of the leg; `None` if it was never heard.
+    pub fn coverage(&self) -> Option<Coverage> {
+        self.heard
+            .map(|_| self.ledger.coverage(self.context.channel))
+    }
+
+    /// Where the leg ends on the call clock, so far.
+    pub fn end(&self) -> Samples {
+        self.heard.map_or(Samples::ZERO, |heard| heard.start) + self.ledger.duration()
+    }
+
+    /// What is known of the leg, as the lines give it.
+    pub fn describe(&self) -> Channel {
+        Channel {
+            channel: self.context.channel,
+            role: self.spec.role,
+            role_source: self.spec.role_source,
+            codec: self.heard.map(|heard| heard.law),
+            local_port: self.context.port,
+            remote: self.heard.map(|heard| heard.remote.to_string()),
+        }
+    }
+
+    /// The receiver, for its figures.
+    pub const fn receiver(&self) -> &Receiver {
+        &self.receiver
+    }
+
+    /// What is known of the leg from its registration.
+    pub const fn spec(&self) -> &LegSpec {
+        &self.spec
+    }
+
+    /// When a sender that stopped in mid-speech has been silent for so long that the utterance is over: a stream
+    /// without packets gives no frames, so the hangover cannot run out by itself.
+    fn stall_deadline(&self) -> Option<Instant> {
+        let is_open = self.segmenter.is_speech();
+        self.last_heard()
+            .filter(|_| is_open)
+            .map(|at| at + self.settings.speech.hangover())
+    }
+
+    fn drain(&mut self, outbox: &mut Outbox, now: Instant) {
+        while let Some(output) = self.receiver.poll_output() {
+            self.handle_media(output, outbox, now);
+        }
+        self.drain_speech(outbox, now);
+    }
+
+    fn handle_media(&mut self, output: receiver::Output, outbox: &mut Outbox, now: Instant) {
+        match output {
+            receiver::Output::Started {
+                ssrc,
+                law,
+                remote,
+                start,
+            } => {
+                self.heard = Some(Heard {
+                    ssrc,
+                    law,
+                    remote,
+                    start,
+                });
+                self.publish_started(outbox, now);
+            }
+            receiver::Output::Frame(frame) => self.handle_frame(&frame, outbox, now),
+            receiver::Output::Silence { start, len } => {
+                self.ledger.count_silence(len);
+                self.segmenter.handle_silence(start, len);
+            }
+            receiver::Output::Dtmf {
+                digit,
+                start,
+                duration,
+            } => {
+                let body = Body::Dtmf {
+                    channel: self.context.channel,
+                    digit,
+                    start_ms: start.as_ms(),
+                    duration_ms: duration.as_ms(),
+                };
+                outbox.publish(&self.context.call_id, body, now);
+            }
+            receiver::Output::Health { state, detail } => self.health.note_fault(state, detail),
+            receiver::Output::Bye => self.has_sender_left = true,
+        }
+    }
+
+    fn handle_frame(&mut self, frame: &Frame, outbox: &mut Outbox, now: Instant) {
+        if self.settings.monitor {
+            let Context { call, channel, .. } = self.context;
+            outbox.push(Output::Heard {
+                call,
+                channel,
+                frame: *frame,
+            });
+        }
+        self.ledger.count_frame(frame);
+        if let Some(loss) = self.loss.note(frame) {
+            self.publish_loss(loss, outbox, now);
+        }
+        self.health.note_frame(Sighting::of(frame), now);
+        self.segmenter.handle_frame(frame);
+        self.receiver.set_speech(self.segmenter.is_speech());
+        self.drain_speech(outbox, now);
+    }
+
+    fn drain_speech(&mut self, outbox: &mut Outbox, now: Instant) {
+        while let Some(output) = self.segmenter.poll_output() {
+            self.handle_speech(output, outbox, now);
+        }
+        self.publish_settled(outbox, now);
+    }
+
+    fn handle_speech(&mut self, output: speech::Output, outbox: &mut Outbox, now: Instant) {
+        match output {
+            speech::Output::Started { utterance, start } => {
+                let body = Body::SpeechStarted {
+                    channel: self.context.channel,
+                    utterance_id: self.context.utterance_id(utterance),
+                    start_ms: start.as_ms(),
+                };
+                outbox.publish(&self.context.call_id, body, now);
+            }
+            speech::Output::PartOpened {
+                utterance,
+                part,
+                start,
+            } => {
+                let key = self.context.part_key(utterance, part);
+                self.open_part = Some(key);
+                self.parts.open(utterance, part, start);
+                let law = self.heard.map_or(Law::Pcmu, |heard| heard.law);
+                outbox.push(Output::OpenPart { key, law });
+            }
+            speech::Output::Audio(frame) => {
+                if let Some(key) = self.open_part {
+                    outbox.push(Output::Audio { key, frame });
+                }
+            }
+            speech::Output::PartClosed { end, speech, last } => {
+                self.ledger.count_speech(speech);
+                self.parts.close(Closed { end, speech, last });
+                if let Some(key) = self.open_part.take() {
+                    outbox.push(Output::ClosePart { key });
+                }
+            }
+            speech::Output::Ended {
+                utterance,
+                start,
+                end,
+            } => {
+                let body = Body::SpeechEnded {
+                    channel: self.context.channel,
+                    utterance_id: self.context.utterance_id(utterance),
+                    start_ms: start.as_ms(),
+                    end_ms: end.as_ms(),
+                };
+                outbox.publish(&self.context.call_id, body, now);
+            }
+        }
+    }
+
+    fn publish_started(&self, outbox: &mut Outbox, now: Instant) {
+        let Some(heard) = self.heard else { return };
+        let body = Body::ChannelStarted(ChannelStarted {
+            channel: self.context.channel,
+            role: self.spec.role,
+            role_source: self.spec.role_source,
+            ssrc: heard.ssrc.0,
+            codec: heard.law,
+            remote: heard.remote.to_string(),
+            start_ms: heard.start.as_ms(),
+        });
+        outbox.publish(&self.context.call_id, body, now);
+    }
+
+    fn publish_loss(&self, (start, end): (Samples, Samples), outbox: &mut Outbox, now: Instant) {
+        let body = Body::Gap {
+            channel: self.context.channel,
+            start_ms: start.as_ms(),
+            end_ms: end.as_ms(),
+            reason: GapReason::RtpLoss,
+            recovered: false,
+            detail: None,
+        };
+        outbox.publish(&self.context.call_id, body, now);
+    }
+
+    fn publish_settled(&mut self, outbox: &mut Outbox, now: Instant) {
+        while let Some((mut part, closed, outcome)) = self.parts.poll_settled() {
+            let body = match outcome {
+                Outcome::Recognised(recognition) => {
+                    self.ledger.count_transcribed(closed.speech);
+                    part.revision += 1;
+                    let finality = Finality::Final {
+                        is_last: closed.last,
+                    };
+                    let line = self.transcript(&part, closed.end, finality, recognition);
+                    Body::Transcript(Box::new(line))
+                }
+                Outcome::Unrecognised { reason, detail } => {
+                    self.ledger.count_gap(closed.speech);
+                    Body::Gap {
+                        channel: self.context.channel,
+                        start_ms: part.start.as_ms(),
+                        end_ms: closed.end.as_ms(),
+                        reason,
+                        recovered: false,
+                        detail: Some(detail),
+                    }
+                }
+            };
+            outbox.publish(&self.context.call_id, body, now);
+        }
+    }
+
+    fn transcript(
+        &self,
+        part: &Part,
+        end: Samples,
+        finality: Finality,
+        recognition: Recognition,
+    ) -> Transcript {
+        let on_call_clock = |word: crate::asr::Word| WordTiming {
+            text: word.text,
+            start_ms: (part.start + word.start).as_ms(),
+            end_ms: (part.start + word.end).as_ms(),
+        };
+        Transcript {
+            channel: self.context.channel,
+            role: self.spec.role,
+            role_source: self.spec.role_source,
+            utterance_id: self.context.utterance_id(part.utterance),
+            revision: part.revision,
+            part: part.part,
+            part_final: finality != Finality::Interim,
+            is_final: finality == Finality::Final { is_last: true },
+            start_ms: part.start.as_ms(),
+            end_ms: end.as_ms(),
+            text: recognition.text,
+            confidence: recognition.confidence,
+            language: "zh-CN",
+            words: recognition.words.into_iter().map(on_call_clock).collect(),
+            late: false,
+            asr: AsrTrace {
+                provider: Arc::clone(&self.settings.provider),
+                trace_id: recognition.trace_id,
+                attempts: recognition.attempts,
+                latency_ms: recognition.latency_ms,
+            },
+        }
+    }
+}
+
+impl Context {
+    fn utterance_id(&self, utterance: u64) -> String {
+        format!("{}/{}/{utterance}", self.call_id, self.channel)
+    }
+
+    const fn part_key(&self, utterance: u64, part: u32) -> PartKey {
+        PartKey {
+            call: self.call,
+            channel: self.channel,
+            utterance,
+            part,
+        }
+    }
+}
+
+/// How final a transcript is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Finality {
+    Interim,
+    Final { is_last: bool },
+}

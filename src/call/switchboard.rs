@@ -1,0 +1,400 @@
+//! The switchboard: which port carries which leg, and who may begin a call on a port that nobody registered.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::asr::Recognition;
+use crate::call::conversation::{Call, CallSpec, CallUpdate, Phase};
+use crate::call::leg::LegSpec;
+use crate::call::part::Outcome;
+use crate::call::port::{Port, PortUse};
+use crate::call::{CallKey, Outbox, Output, PartKey, WallClock};
+use crate::event::{EndReason, GapReason, Metadata, Role, RoleSource};
+use crate::media::receiver::{self, ExpectedSource};
+use crate::speech::{utterance, voice};
+
+/// What every call of a worker has in common.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How datagrams are received.
+    pub receiver: Arc<receiver::Settings>,
+    /// How speech is found and cut.
+    pub speech: Arc<utterance::Settings>,
+    /// What tells speech from the rest.
+    pub detector: voice::Kind,
+    /// The recogniser's name in the lines.
+    pub provider: Arc<str>,
+    /// A call that nobody registered ends after so long without a packet.
+    pub idle_timeout: Duration,
+    /// A registered call ends after so long without a packet: somebody forgot it.
+    pub registered_idle_timeout: Duration,
+    /// Whether a sender on a port that nobody registered begins a call of its own.
+    pub unregistered_calls: bool,
+    /// Whether every frame is put out as [`Output::Heard`], for a recording.
+    pub monitor: bool,
+}
+
+/// Fixed ports with fixed roles: a line of the configuration. A packet on any of them begins a call of all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Begins the id of each of its calls.
+    pub name: String,
+    /// Port and role of each leg, in the order of their channel numbers.
+    pub legs: Vec<(PortIndex, Option<Role>)>,
+}
+
+/// Names a port within the switchboard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PortIndex(usize);
+
+/// Why a call could not be registered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterError {
+    /// The port belongs to another call.
+    #[error("port {0} is in use by another call")]
+    PortInUse(u16),
+    /// There is a call of that id already.
+    #[error("a call with id {0:?} exists already")]
+    DuplicateId(Arc<str>),
+}
+
+/// The calls of one worker and the ports they are plugged into.
+///
+/// Contract: give one input, drain [`Switchboard::poll_output`], then ask [`Switchboard::poll_timeout`].
+pub struct Switchboard {
+    settings: Arc<Settings>,
+    ports: Vec<Port>,
+    lines: Vec<Line>,
+    calls: Vec<Option<Call>>,
+    deadlines: Vec<Option<Instant>>,
+    next_serial: u32,
+    is_closed: bool,
+    outbox: Outbox,
+}
+
+impl Switchboard {
+    /// A switchboard with no port and no call. `wall` gives the lines their time of day.
+    pub fn new(settings: Arc<Settings>, wall: WallClock) -> Self {
+        Self {
+            settings,
+            ports: Vec::new(),
+            lines: Vec::new(),
+            calls: Vec::new(),
+            deadlines: Vec::new(),
+            next_serial: 0,
+            is_closed: false,
+            outbox: Outbox::new(wall),
+        }
+    }
+
+    /// Adds a port that datagrams will arrive on.
+    pub fn add_port(&mut self, number: u16) -> PortIndex {
+        self.ports.push(Port::new(number));
+        PortIndex(self.ports.len() - 1)
+    }
+
+    /// Adds a line. A port that another line has already stays with that one.
+    pub fn add_line(&mut self, line: Line) {
+        let index = self.lines.len();
+        for &(port, _) in &line.legs {
+            self.ports[port.0].line.get_or_insert(index);
+        }
+        self.lines.push(line);
+    }
+
+    /// Registers a call: its ports are its own until it ends.
+    ///
+    /// # Errors
+    /// When a port is taken or rests, or when the id is taken.
+    pub fn register(&mut self, spec: CallSpec, now: Instant) -> Result<CallKey, RegisterError> {
+        if self.find(&spec.id).is_some() {
+            return Err(RegisterError::DuplicateId(spec.id));
+        }
+        for leg in &spec.legs {
+            let port = &self.ports[leg.port.0];
+            if !port.is_free(now) {
+                return Err(RegisterError::PortInUse(port.number));
+            }
+        }
+        Ok(self.plug_in(spec, now))
+    }
+
+    /// A datagram arrived on a port.
+    pub fn handle_datagram(
+        &mut self,
+        port: PortIndex,
+        source: SocketAddr,
+        bytes: &[u8],
+        now: Instant,
+    ) {
+        let Some(taken) = self.ports.get(port.0).map(|port| port.taken_by) else {
+            return;
+        };
+        let taken = taken.or_else(|| self.leg_before(port));
+        match taken.or_else(|| self.begin_call(port, source, bytes, now)) {
+            Some(PortUse::Leg { call, channel }) => {
+                self.with_call(call, now, |call, outbox| {
+                    call.handle_datagram(channel, source, bytes, outbox, now);
+                });
+            }
+            Some(PortUse::Rtcp { call, channel }) => {
+                self.with_call(call, now, |call, outbox| {
+                    call.handle_rtcp(channel, source, bytes, outbox, now);
+                });
+            }
+            None => {}
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for slot in 0..self.deadlines.len() {
+            if self.deadlines[slot].is_some_and(|deadline| now >= deadline)
+                && let Some(key) = self.calls[slot].as_ref().map(Call::key)
+            {
+                self.with_call(key, now, |call, outbox| call.handle_timeout(outbox, now));
+            }
+        }
+    }
+
+    /// The recogniser has the final text of a part.
+    pub fn handle_recognised(&mut self, key: PartKey, recognition: Recognition, now: Instant) {
+        self.handle_outcome(key, Outcome::Recognised(recognition), now);
+    }
+
+    /// The recogniser has given a part up.
+    pub fn handle_unrecognised(
+        &mut self,
+        key: PartKey,
+        reason: GapReason,
+        detail: String,
+        now: Instant,
+    ) {
+        self.handle_outcome(key, Outcome::Unrecognised { reason, detail }, now);
+    }
+
+    /// The recogniser has a first guess at a part.
+    pub fn handle_interim(&mut self, key: PartKey, text: String, now: Instant) {
+        self.with_call(key.call, now, |call, outbox| {
+            call.handle_interim(key, text, outbox, now)
+        });
+    }
+
+    /// Something was learned late about a call.
+    pub fn handle_update(&mut self, key: CallKey, update: CallUpdate, now: Instant) {
+        self.with_call(key, now, |call, outbox| {
+            call.handle_update(update, outbox, now)
+        });
+    }
+
+    /// A call is over.
+    pub fn handle_end(&mut self, key: CallKey, reason: EndReason, now: Instant) {
+        self.with_call(key, now, |call, outbox| {
+            call.handle_end(reason, outbox, now)
+        });
+    }
+
+    /// Every call is over and no other begins.
+    pub fn handle_close(&mut self, reason: EndReason, now: Instant) {
+        self.is_closed = true;
+        for key in self.calls().map(Call::key).collect::<Vec<_>>() {
+            self.handle_end(key, reason, now);
+        }
+    }
+
+    /// The time of day was read again; lines made from now on use it.
+    pub fn set_wall_clock(&mut self, wall: WallClock) {
+        self.outbox.wall = wall;
+    }
+
+    /// The next thing to do, until `None`.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outbox.queue.pop_front()
+    }
+
+    /// When [`Switchboard::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.iter().flatten().min().copied()
+    }
+
+    /// The calls that are not over.
+    pub fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.calls.iter().flatten()
+    }
+
+    /// The call of that id.
+    pub fn find(&self, id: &str) -> Option<&Call> {
+        self.calls().find(|call| &*call.spec().id == id)
+    }
+
+    /// The call of that key.
+    pub fn call(&self, key: CallKey) -> Option<&Call> {
+        let call = self.calls.get(key.slot as usize)?.as_ref()?;
+        (call.key() == key).then_some(call)
+    }
+
+    fn handle_outcome(&mut self, key: PartKey, outcome: Outcome, now: Instant) {
+        self.with_call(key.call, now, |call, outbox| {
+            call.handle_outcome(key, outcome, outbox, now);
+        });
+    }
+
+    /// Feeds a call, then looks whether it still needs its ports and its slot.
+    fn with_call(&mut self, key: CallKey, now: Instant, feed: impl FnOnce(&mut Call, &mut Outbox)) {
+        let slot = key.slot as usize;
+        let Some(Some(call)) = self.calls.get_mut(slot) else {
+            return;
+        };
+        if call.key() != key {
+            return;
+        }
+        let was_heard = !matches!(call.phase(), Phase::Ending(_));
+        feed(call, &mut self.outbox);
+        self.deadlines[slot] = call.poll_timeout();
+        match call.phase() {
+            Phase::Expected | Phase::Active => {}
+            Phase::Ending(_) if !was_heard => {}
+            Phase::Ending(_) => self.unplug(key, now),
+            Phase::Ended => {
+                self.unplug(key, now);
+                self.calls[slot] = None;
+                self.outbox.push(Output::CallForgotten { call: key });
+            }
+        }
+    }
+
+    /// A packet on a free port begins a call where that is allowed: all the legs of its line, or one of its own.
+    fn begin_call(
+        &mut self,
+        index: PortIndex,
+        source: SocketAddr,
+        bytes: &[u8],
+        now: Instant,
+    ) -> Option<PortUse> {
+        let settings = Arc::clone(&self.settings);
+        let port = self.ports.get_mut(index.0)?;
+        if self.is_closed || !port.admits(source, bytes, &settings.receiver, now) {
+            return None;
+        }
+        let number = port.number;
+        let begun_ms = self.outbox.wall.at(now).as_millisecond();
+        let spec = if let Some(line) = port.line.and_then(|line| self.lines.get(line)) {
+            line.call(begun_ms, settings.idle_timeout)
+        } else if settings.unregistered_calls {
+            unregistered_call(index, number, begun_ms, settings.idle_timeout)
+        } else {
+            return None;
+        };
+        self.plug_in(spec, now);
+        self.ports.get(index.0)?.taken_by
+    }
+
+    fn plug_in(&mut self, spec: CallSpec, now: Instant) -> CallKey {
+        let free = self.calls.iter().position(Option::is_none);
+        let slot = free.unwrap_or_else(|| {
+            self.calls.push(None);
+            self.deadlines.push(None);
+            self.calls.len() - 1
+        });
+        let key = CallKey {
+            slot: u32::try_from(slot).unwrap_or(u32::MAX),
+            serial: self.next_serial,
+        };
+        self.next_serial = self.next_serial.wrapping_add(1);
+        for (channel, leg) in (0_u8..).zip(&spec.legs) {
+            self.ports[leg.port.0].taken_by = Some(PortUse::Leg { call: key, channel });
+        }
+        let local_ports = spec
+            .legs
+            .iter()
+            .map(|leg| self.ports[leg.port.0].number)
+            .collect();
+        let call = Call::new(key, spec, local_ports, &self.settings, now);
+        self.deadlines[slot] = call.poll_timeout();
+        self.calls[slot] = Some(call);
+        key
+    }
+
+    fn unplug(&mut self, key: CallKey, now: Instant) {
+        let call = self.calls[key.slot as usize].as_ref();
+        for port in &mut self.ports {
+            if let Some(PortUse::Leg {
+                call: taken_by,
+                channel,
+            }) = port.taken_by
+                && taken_by == key
+            {
+                let leg = call.and_then(|call| call.legs().get(usize::from(channel)));
+                port.rest(leg.and_then(|leg| leg.receiver().statistics().ssrc), now);
+            }
+        }
+    }
+
+    /// A free odd port may carry the RTCP of the leg on the port before it (RFC 3550 §11).
+    fn leg_before(&self, port: PortIndex) -> Option<PortUse> {
+        let number = self.ports.get(port.0)?.number;
+        let before = self.ports.get(port.0.checked_sub(1)?)?;
+        match before.taken_by {
+            Some(PortUse::Leg { call, channel })
+                if number % 2 == 1 && before.number + 1 == number =>
+            {
+                Some(PortUse::Rtcp { call, channel })
+            }
+            Some(PortUse::Leg { .. } | PortUse::Rtcp { .. }) | None => None,
+        }
+    }
+}
+
+impl Line {
+    fn call(&self, begun_ms: i64, idle_timeout: Duration) -> CallSpec {
+        let leg = |&(port, role): &(PortIndex, Option<Role>)| {
+            let role_source = if role.is_some() {
+                RoleSource::Configured
+            } else {
+                RoleSource::Unknown
+            };
+            LegSpec {
+                port,
+                role,
+                role_source,
+                expected_source: ExpectedSource::Any,
+            }
+        };
+        CallSpec {
+            legs: self.legs.iter().map(leg).collect(),
+            ..anonymous_call(&self.name, begun_ms, idle_timeout)
+        }
+    }
+}
+
+fn unregistered_call(
+    port: PortIndex,
+    number: u16,
+    begun_ms: i64,
+    idle_timeout: Duration,
+) -> CallSpec {
+    let leg = LegSpec {
+        port,
+        role: None,
+        role_source: RoleSource::Unknown,
+        expected_source: ExpectedSource::Any,
+    };
+    CallSpec {
+        legs: vec![leg],
+        ..anonymous_call(&format!("port{number}"), begun_ms, idle_timeout)
+    }
+}
+
+fn anonymous_call(name: &str, begun_ms: i64, idle_timeout: Duration) -> CallSpec {
+    CallSpec {
+        id: format!("{name}-{begun_ms}").into(),
+        legs: Vec::new(),
+        from: None,
+        to: None,
+        direction: None,
+        metadata: Metadata::new(),
+        idle_timeout,
+        is_registered: false,
+    }
+}

@@ -1,0 +1,9 @@
+//! The subcommands: each has its arguments and a `run` that gives the exit code (`sysexits.h`).
+
+pub mod check_config;
+pub mod demo;
+pub mod exit;
+pub mod replay;
+pub mod run;
+pub mod send;
+pub mod tail;

@@ -1,0 +1,1 @@
+//! `callscribe service`: runs the local short-stream service until it is told to stop.

@@ -1,0 +1,197 @@
+//! What one key alone cannot show: keys that contradict each other, and what is legal but foolish.
+
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+
+use crate::config::file::{Asr, File, Line, PayloadTypes, Rtp, Speech};
+
+/// A key and what is wrong with it.
+pub(super) type Fault = (&'static str, String);
+
+impl File {
+    /// Checks what the types of single keys cannot.
+    ///
+    /// # Errors
+    /// The first key that contradicts another, or has no meaning.
+    pub fn check(&self) -> Result<(), Fault> {
+        self.rtp.check()?;
+        self.speech.check()?;
+        self.asr.check()?;
+        check_lines(&self.line, &self.rtp)?;
+        if self.events.backlog_lines < 100 {
+            return Err(("events.backlog-lines", "expected at least 100".to_owned()));
+        }
+        self.log
+            .level
+            .parse::<tracing_subscriber::EnvFilter>()
+            .map(|_| ())
+            .map_err(|error| ("log.level", format!("{:?}: {error}", self.log.level)))
+    }
+
+    /// What is legal but foolish, as sentences.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self
+            .rtp
+            .allowed_sources
+            .iter()
+            .any(|network| network.prefix_len() == 0)
+        {
+            let advice = "name the networks of your PBX";
+            warnings.push(format!(
+                "rtp.allowed-sources lets the whole world send audio; {advice}"
+            ));
+        }
+        if self.line.is_empty() && !self.rtp.unregistered_calls {
+            warnings.push(
+                "no [[line]] is configured and rtp.unregistered-calls is off: no call can begin"
+                    .to_owned(),
+            );
+        }
+        if self.asr.endpoint.starts_with("ws://") && !self.asr.is_loopback() {
+            let endpoint = &self.asr.endpoint;
+            warnings.push(format!(
+                "asr.endpoint {endpoint} sends calls over the network in clear"
+            ));
+        }
+        warnings
+    }
+}
+
+impl Rtp {
+    fn check(&self) -> Result<(), Fault> {
+        self.payload_types.check()?;
+        if self.allowed_sources.is_empty() {
+            let message = "is empty: nobody would be heard; name the networks of your PBX";
+            return Err(("rtp.allowed-sources", message.to_owned()));
+        }
+        let mut seen = BTreeSet::new();
+        match self
+            .allowed_sources
+            .iter()
+            .find(|network| !seen.insert(IpNet::trunc(network)))
+        {
+            Some(twice) => Err(("rtp.allowed-sources", format!("{twice} is listed twice"))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl PayloadTypes {
+    /// RTCP on the same port is told from RTP by the range 64 to 95 (RFC 5761 §4).
+    fn check(&self) -> Result<(), Fault> {
+        let key = "rtp.payload-types";
+        let mut seen = BTreeSet::new();
+        let lists = [
+            &self.pcmu,
+            &self.pcma,
+            &self.telephone_event,
+            &self.comfort_noise,
+        ];
+        for &payload_type in lists.into_iter().flatten() {
+            if payload_type > 127 || (64..96).contains(&payload_type) {
+                let expected = "expected 0 to 63 or 96 to 127";
+                return Err((
+                    key,
+                    format!("{payload_type} is no RTP payload type; {expected}"),
+                ));
+            }
+            if !seen.insert(payload_type) {
+                return Err((key, format!("{payload_type} is given two meanings")));
+            }
+        }
+        if self.pcmu.is_empty() && self.pcma.is_empty() {
+            return Err((key, "neither pcmu nor pcma has a payload type".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+impl Speech {
+    fn check(&self) -> Result<(), Fault> {
+        if self.cut_from_ms.duration() >= self.part_limit_ms.duration() {
+            return Err((
+                "speech.cut-from-ms",
+                "must be less than speech.part-limit-ms".to_owned(),
+            ));
+        }
+        if self.post_roll_ms.duration() > self.hangover_ms.duration() {
+            return Err((
+                "speech.post-roll-ms",
+                "must not exceed speech.hangover-ms".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Asr {
+    fn check(&self) -> Result<(), Fault> {
+        let expected = "expected ws://HOST:PORT or wss://HOST, without a path";
+        let host = self.endpoint.split_once("://").filter(|(scheme, host)| {
+            ["ws", "wss"].contains(scheme) && !host.is_empty() && !host.contains(['/', '?', '@'])
+        });
+        if host.is_none() {
+            return Err(("asr.endpoint", format!("{:?}: {expected}", self.endpoint)));
+        }
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if self.project_id.is_empty() || !self.project_id.chars().all(is_plain) {
+            let expected = "expected letters, digits, - and _";
+            return Err((
+                "asr.project-id",
+                format!("{:?}: {expected}", self.project_id),
+            ));
+        }
+        if self.token.is_some() && self.token_file.is_some() {
+            return Err((
+                "asr.token-file",
+                "asr.token is given too; keep one of them".to_owned(),
+            ));
+        }
+        if !(1..=10).contains(&self.attempts) {
+            return Err((
+                "asr.attempts",
+                format!("{}: expected 1 to 10", self.attempts),
+            ));
+        }
+        Ok(())
+    }
+
+    fn is_loopback(&self) -> bool {
+        let host = self.endpoint.split_once("://").map_or("", |(_, host)| host);
+        ["127.", "localhost", "[::1]"]
+            .iter()
+            .any(|prefix| host.starts_with(prefix))
+    }
+}
+
+fn check_lines(lines: &[Line], rtp: &Rtp) -> Result<(), Fault> {
+    let (mut names, mut ports) = (BTreeSet::new(), BTreeSet::new());
+    for line in lines {
+        if line.legs.is_empty() {
+            return Err(("line.legs", format!("line {:?} has no leg", line.name)));
+        }
+        if line.name.is_empty() || line.name.chars().any(|c| c == '/' || c.is_control()) {
+            let expected = "expected a name without / or control characters";
+            return Err(("line.name", format!("{:?}: {expected}", line.name)));
+        }
+        if !names.insert(&line.name) {
+            return Err(("line.name", format!("two lines are called {:?}", line.name)));
+        }
+        for leg in &line.legs {
+            if !rtp.port_range.contains(leg.port) {
+                let range = &rtp.port_range;
+                let message = format!("{} is not in rtp.port-range {range}", leg.port);
+                return Err(("line.legs.port", message));
+            }
+            if !ports.insert(leg.port) {
+                return Err((
+                    "line.legs.port",
+                    format!("{} is given to two legs", leg.port),
+                ));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,290 @@
+//! The tables of the configuration file. Units are in the names of the keys; `conf/callscribe.toml` shows each with its
+//! default, and `docs/config.md` says what gets worse in either direction.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::asr::session::AudioFormat;
+use crate::config::value::{LogFormat, Milliseconds, PortRange, SocketMode};
+use crate::event::Role;
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct File {
+    /// `[rtp]`: what is received, from whom.
+    pub rtp: Rtp,
+    /// `[speech]`: what is an utterance.
+    pub speech: Speech,
+    /// `[asr]`: who recognises it.
+    pub asr: Asr,
+    /// `[events]`: where the lines go.
+    pub events: Events,
+    /// `[log]`: what the daemon says of itself.
+    pub log: Log,
+    /// `[[line]]`: fixed ports with fixed roles.
+    pub line: Vec<Line>,
+}
+
+/// `[rtp]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Rtp {
+    /// Address to receive on.
+    pub bind_address: IpAddr,
+    /// Ports to receive on.
+    pub port_range: PortRange,
+    /// Networks that may send; a datagram from elsewhere is counted and dropped.
+    pub allowed_sources: Vec<IpNet>,
+    /// Whether a sender on a port that nobody registered begins a call of its own.
+    pub unregistered_calls: bool,
+    /// How long a hole in the sequence waits for its packet.
+    pub reorder_wait_ms: Milliseconds<0, 1_000>,
+    /// Whether lost audio is concealed (ITU-T G.711 Appendix I) or heard as silence.
+    pub conceal_loss: bool,
+    /// A call that nobody registered ends after so long without a packet.
+    pub idle_timeout_ms: Milliseconds<1_000, 86_400_000>,
+    /// A registered call ends after so long without a packet.
+    pub registered_idle_timeout_ms: Milliseconds<1_000, 604_800_000>,
+    /// How often the sockets are emptied.
+    pub tick_ms: Milliseconds<1, 100>,
+    /// Threads that receive; 0 for one a core.
+    pub workers: u16,
+    /// Kernel buffer of each socket, in bytes; 0 leaves the system's default.
+    pub receive_buffer_bytes: usize,
+    /// RTP payload types and what they carry.
+    pub payload_types: PayloadTypes,
+}
+
+/// `rtp.payload-types`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct PayloadTypes {
+    /// G.711 µ-law.
+    pub pcmu: Vec<u8>,
+    /// G.711 A-law.
+    pub pcma: Vec<u8>,
+    /// Telephone events (RFC 4733).
+    pub telephone_event: Vec<u8>,
+    /// Comfort noise (RFC 3389).
+    pub comfort_noise: Vec<u8>,
+}
+
+/// `[speech]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Speech {
+    /// Audio kept from before the onset.
+    pub pre_roll_ms: Milliseconds<0, 2_000>,
+    /// Silence that ends an utterance.
+    pub hangover_ms: Milliseconds<100, 5_000>,
+    /// Audio kept after the last voiced frame.
+    pub post_roll_ms: Milliseconds<0, 2_000>,
+    /// Speech that opens an utterance.
+    pub onset_ms: Milliseconds<20, 500>,
+    /// From this length on a pause ends a part.
+    pub cut_from_ms: Milliseconds<1_000, 58_000>,
+    /// No part is longer than this.
+    pub part_limit_ms: Milliseconds<2_000, 58_000>,
+    /// Audio held back, from `cut-from-ms` on, to choose the place of a cut.
+    pub look_ahead_ms: Milliseconds<100, 20_000>,
+}
+
+/// `[asr]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Asr {
+    /// The recogniser's name in the lines.
+    pub provider: String,
+    /// `ws://` or `wss://`, host and port.
+    pub endpoint: String,
+    /// The project of the account, part of the URI.
+    pub project_id: String,
+    /// The language model.
+    pub property: String,
+    /// How audio is sent.
+    pub audio_format: AudioFormat,
+    /// Value of `X-Auth-Token`.
+    #[serde(serialize_with = "masked")]
+    pub token: Option<SecretString>,
+    /// File with the value of `X-Auth-Token`, read again when it changes.
+    pub token_file: Option<PathBuf>,
+    /// PEM file of the authorities that the recogniser's certificate may come from; the system's if absent.
+    pub ca_file: Option<PathBuf>,
+    /// Audio in one message.
+    pub fragment_ms: Milliseconds<20, 2_000>,
+    /// Punctuation in the text.
+    pub add_punctuation: bool,
+    /// Spoken numbers as digits.
+    pub digit_norm: bool,
+    /// Lines with what has been understood so far.
+    pub interim_results: bool,
+    /// Word timings.
+    pub word_info: bool,
+    /// Id of a hot-word table of the account.
+    pub vocabulary_id: Option<String>,
+    /// Time for DNS, TCP, TLS and handshake together.
+    pub connect_timeout_ms: Milliseconds<100, 60_000>,
+    /// Time for the service to answer END with the final text.
+    pub answer_timeout_ms: Milliseconds<1_000, 120_000>,
+    /// Sessions that a part may take before it is given up.
+    pub attempts: u8,
+    /// For how long after its last word a part is tried before it is given up.
+    pub give_up_after_ms: Milliseconds<1_000, 3_600_000>,
+}
+
+/// `[events]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Events {
+    /// Unix socket that readers connect to.
+    pub socket: PathBuf,
+    /// Its permissions.
+    pub socket_mode: SocketMode,
+    /// Lines kept for readers that are behind or resume.
+    pub backlog_lines: usize,
+    /// Readers at once.
+    pub max_readers: usize,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,callscribe::media=debug`.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// `[[line]]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Line {
+    /// Begins the id of each of its calls.
+    pub name: String,
+    /// Its legs, in the order of their channel numbers.
+    pub legs: Vec<LineLeg>,
+}
+
+/// `line.legs`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LineLeg {
+    /// The port, in `rtp.port-range`.
+    pub port: u16,
+    /// Whose voice it carries.
+    pub role: Option<Role>,
+}
+
+impl Default for Rtp {
+    fn default() -> Self {
+        Self {
+            bind_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            port_range: PortRange::new(20_000, 20_999),
+            allowed_sources: private_networks(),
+            unregistered_calls: false,
+            reorder_wait_ms: Milliseconds::new(100),
+            conceal_loss: true,
+            idle_timeout_ms: Milliseconds::new(60_000),
+            registered_idle_timeout_ms: Milliseconds::new(14_400_000),
+            tick_ms: Milliseconds::new(5),
+            workers: 0,
+            receive_buffer_bytes: 0,
+            payload_types: PayloadTypes::default(),
+        }
+    }
+}
+
+impl Default for PayloadTypes {
+    fn default() -> Self {
+        Self {
+            pcmu: vec![0],
+            pcma: vec![8],
+            telephone_event: vec![101],
+            comfort_noise: vec![13],
+        }
+    }
+}
+
+impl Default for Speech {
+    fn default() -> Self {
+        Self {
+            pre_roll_ms: Milliseconds::new(300),
+            hangover_ms: Milliseconds::new(600),
+            post_roll_ms: Milliseconds::new(200),
+            onset_ms: Milliseconds::new(80),
+            cut_from_ms: Milliseconds::new(40_000),
+            part_limit_ms: Milliseconds::new(58_000),
+            look_ahead_ms: Milliseconds::new(4_000),
+        }
+    }
+}
+
+impl Default for Asr {
+    fn default() -> Self {
+        Self {
+            provider: "huawei-sis".to_owned(),
+            endpoint: "ws://127.0.0.1:9020".to_owned(),
+            project_id: "local".to_owned(),
+            property: "chinese_8k_common".to_owned(),
+            audio_format: AudioFormat::Pcm8k16bit,
+            token: None,
+            token_file: None,
+            ca_file: None,
+            fragment_ms: Milliseconds::new(400),
+            add_punctuation: true,
+            digit_norm: true,
+            interim_results: false,
+            word_info: false,
+            vocabulary_id: None,
+            connect_timeout_ms: Milliseconds::new(5_000),
+            answer_timeout_ms: Milliseconds::new(30_000),
+            attempts: 8,
+            give_up_after_ms: Milliseconds::new(60_000),
+        }
+    }
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self {
+            socket: PathBuf::from("/run/callscribe/events.sock"),
+            socket_mode: SocketMode(0o660),
+            backlog_lines: 10_000,
+            max_readers: 100,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+/// Loopback and the networks of RFC 1918 and RFC 4193: a port open to the world hears anybody.
+fn private_networks() -> Vec<IpNet> {
+    [
+        "127.0.0.0/8",
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "::1/128",
+        "fc00::/7",
+    ]
+    .map(|network| network.parse().expect("each is a network"))
+    .to_vec()
+}
+
+/// Shows that there is a secret, and nothing of it.
+fn masked<S: Serializer>(secret: &Option<SecretString>, to: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(|_| "********").serialize(to)
+}

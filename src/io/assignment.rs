@@ -1,0 +1,94 @@
+//! Which worker gets which ports: all the legs of a line to one, and a port with the one after it.
+
+#![expect(clippy::disallowed_types, reason = "the sockets pass through here")]
+
+use std::collections::BTreeMap;
+use std::net::UdpSocket;
+use std::thread;
+
+use crate::config::File;
+use crate::config::file::Line;
+
+/// One worker's share.
+pub type Share = (Vec<(u16, UdpSocket)>, Vec<Line>);
+
+/// Divides the ports among the workers that are configured.
+pub fn divide(config: &File, sockets: Vec<(u16, UdpSocket)>) -> Vec<Share> {
+    let workers = match config.rtp.workers {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        configured => usize::from(configured),
+    };
+    let plan = Plan::new(config.line.clone(), workers);
+    let mut shares: Vec<Share> = (0..workers).map(|_| (Vec::new(), Vec::new())).collect();
+    for (port, socket) in sockets {
+        shares[plan.worker(port)].0.push((port, socket));
+    }
+    for (number, line) in plan.lines.into_iter().enumerate() {
+        shares[number % workers].1.push(line);
+    }
+    shares.retain(|(sockets, _)| !sockets.is_empty());
+    shares
+}
+
+struct Plan {
+    lines: Vec<Line>,
+    of_lines: BTreeMap<u16, usize>,
+    workers: usize,
+}
+
+impl Plan {
+    fn new(lines: Vec<Line>, workers: usize) -> Self {
+        let legs = lines.iter().enumerate().flat_map(|(number, line)| {
+            line.legs
+                .iter()
+                .map(move |leg| (leg.port, number % workers))
+        });
+        Self {
+            of_lines: legs.collect(),
+            lines,
+            workers,
+        }
+    }
+
+    /// RTCP comes on the port after its stream's (RFC 3550 §11), so pairs stay together.
+    fn worker(&self, port: u16) -> usize {
+        let even = port & !1;
+        let of_line = self
+            .of_lines
+            .get(&port)
+            .or_else(|| self.of_lines.get(&even));
+        of_line
+            .copied()
+            .unwrap_or(usize::from(port / 2) % self.workers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::file::LineLeg;
+
+    #[test]
+    fn legs_of_a_line_and_their_rtcp_share_a_worker() {
+        let line = |name: &str, legs: &[u16]| Line {
+            name: name.into(),
+            legs: legs
+                .iter()
+                .map(|&port| LineLeg { port, role: None })
+                .collect(),
+        };
+        let plan = Plan::new(
+            vec![line("a", &[20_000, 20_006]), line("b", &[20_002, 20_004])],
+            2,
+        );
+        assert_eq!(
+            [20_000, 20_001, 20_006, 20_007].map(|port| plan.worker(port)),
+            [0; 4]
+        );
+        assert_eq!(
+            [20_002, 20_003, 20_004, 20_005].map(|port| plan.worker(port)),
+            [1; 4]
+        );
+        assert_eq!(plan.worker(20_100), plan.worker(20_101));
+    }
+}

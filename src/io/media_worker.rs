@@ -1,0 +1,332 @@
+//! A media worker: a thread that owns its sockets, its calls and its recogniser connections.
+//!
+//! It wakes every tick, empties every socket that has something, lets time pass for its calls, and performs what they
+//! ask for. Sessions with the recogniser are tasks on the same thread: nothing is locked, and nothing crosses a thread
+//! but events.
+
+#![expect(clippy::disallowed_types, reason = "UDP is received here")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the clock of the core is read here"
+)]
+
+mod recognition;
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Token};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
+use tokio::time::MissedTickBehavior;
+use tracing::{error, warn};
+
+use crate::call::switchboard::{Line, PortIndex, Settings, Switchboard};
+use crate::call::{Output, WallClock};
+use crate::config::file;
+use crate::event::{EndReason, GapReason};
+use crate::io::publisher::Publisher;
+use crate::io::recogniser::Recogniser;
+use recognition::{Recognitions, Report};
+
+/// Largest datagram that can be audio: beyond any MTU that carries RTP. Longer ones arrive cut and are refused.
+const DATAGRAM_BYTES: usize = 2048;
+
+/// Datagrams taken from one socket in one tick: a flood on one port must not hold up the others.
+const DATAGRAMS_PER_TICK: usize = 256;
+
+/// Sockets looked at in one go.
+const EVENTS_PER_POLL: usize = 1024;
+
+/// How often the time of day is read for the lines.
+const WALL_CLOCK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a worker works with.
+#[derive(Debug)]
+pub struct Assignment {
+    /// Its sockets, by port; they do not block.
+    pub sockets: Vec<(u16, UdpSocket)>,
+    /// Lines whose ports are all among them.
+    pub lines: Vec<file::Line>,
+    /// What its calls have in common.
+    pub settings: Arc<Settings>,
+    /// How often it wakes.
+    pub tick: Duration,
+}
+
+/// What a worker is told from other threads.
+#[derive(Debug)]
+pub enum Command {
+    /// End every call, begin none, and stop when the last words have their text, or at the deadline.
+    Drain {
+        /// When to give up on what is still being recognised.
+        deadline: Instant,
+    },
+}
+
+/// A running worker.
+#[derive(Debug)]
+pub struct MediaWorker {
+    /// Where its commands go.
+    pub commands: mpsc::Sender<Command>,
+    /// Resolves when the worker has stopped, whatever the reason.
+    pub stopped: oneshot::Receiver<()>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl MediaWorker {
+    /// Waits for the thread; `false` if it panicked.
+    pub fn join(self) -> bool {
+        self.thread.join().is_ok()
+    }
+}
+
+/// Why a worker cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The system refused a thread, an epoll or a runtime.
+    #[error("cannot start a media worker: {0}")]
+    Refused(#[from] io::Error),
+}
+
+/// Starts a worker. `make_recogniser` is called on its thread.
+///
+/// # Errors
+/// When the system refuses it what it needs, or a line does not fit its ports.
+pub fn start(
+    number: usize,
+    assignment: Assignment,
+    make_recogniser: impl FnOnce() -> Recogniser + Send + 'static,
+    publisher: Publisher,
+) -> Result<MediaWorker, StartError> {
+    let (commands, orders) = mpsc::channel(64);
+    let (ready, started) = std::sync::mpsc::sync_channel(1);
+    let (stopping, stopped) = oneshot::channel();
+    let body = move || {
+        let worker = set_up(assignment, orders, publisher, make_recogniser);
+        let outcome = worker.map(|(runtime, worker, tick)| {
+            // The starter waits for it; it cannot be gone.
+            ready.send(Ok(())).ok();
+            LocalSet::new().block_on(&runtime, worker.run(tick));
+        });
+        if let Err(refused) = outcome {
+            ready.send(Err(refused)).ok();
+        }
+        // Nobody listens any more when the daemon is past caring.
+        stopping.send(()).ok();
+    };
+    let thread = thread::Builder::new()
+        .name(format!("media-{number}"))
+        .spawn(body)?;
+    match started.recv() {
+        Ok(Ok(())) => Ok(MediaWorker {
+            commands,
+            stopped,
+            thread,
+        }),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(io::Error::other("the thread ended before it began").into()),
+    }
+}
+
+type SetUp = (tokio::runtime::Runtime, Worker, Duration);
+
+fn set_up(
+    assignment: Assignment,
+    orders: mpsc::Receiver<Command>,
+    publisher: Publisher,
+    make_recogniser: impl FnOnce() -> Recogniser,
+) -> Result<SetUp, StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let mut switchboard = Switchboard::new(assignment.settings, wall_clock());
+    let poll = Poll::new()?;
+    let mut sockets = Vec::with_capacity(assignment.sockets.len());
+    for (number, socket) in assignment.sockets {
+        let mut socket = mio::net::UdpSocket::from_std(socket);
+        poll.registry()
+            .register(&mut socket, Token(sockets.len()), Interest::READABLE)?;
+        sockets.push(Port {
+            number,
+            index: switchboard.add_port(number),
+            socket,
+        });
+    }
+    for line in &assignment.lines {
+        let leg = |leg: &file::LineLeg| {
+            let found = sockets.iter().find(|socket| socket.number == leg.port);
+            found.map(|socket| (socket.index, leg.role))
+        };
+        let legs = line.legs.iter().filter_map(leg).collect();
+        switchboard.add_line(Line {
+            name: line.name.clone(),
+            legs,
+        });
+    }
+    let worker = Worker {
+        switchboard,
+        poll,
+        events: Events::with_capacity(EVENTS_PER_POLL),
+        sockets,
+        unfinished: Vec::new(),
+        datagram: [0; DATAGRAM_BYTES],
+        recognitions: Recognitions::new(make_recogniser()),
+        publisher,
+        orders,
+        draining: None,
+        next_wall_clock: Instant::now(),
+    };
+    Ok((runtime, worker, assignment.tick))
+}
+
+/// A socket and the switchboard's name for its port.
+struct Port {
+    number: u16,
+    index: PortIndex,
+    socket: mio::net::UdpSocket,
+}
+
+struct Worker {
+    switchboard: Switchboard,
+    poll: Poll,
+    events: Events,
+    sockets: Vec<Port>,
+    /// Sockets that had more than a tick's share: epoll reports them only when more arrives.
+    unfinished: Vec<Token>,
+    datagram: [u8; DATAGRAM_BYTES],
+    recognitions: Recognitions,
+    publisher: Publisher,
+    orders: mpsc::Receiver<Command>,
+    draining: Option<Instant>,
+    next_wall_clock: Instant,
+}
+
+impl Worker {
+    async fn run(mut self, tick: Duration) {
+        let mut ticks = tokio::time::interval(tick);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let now = Instant::now();
+            self.take_orders(now);
+            if let Err(error) = self.receive(now) {
+                error!(%error, "cannot wait for datagrams; the worker stops");
+                return;
+            }
+            self.switchboard.handle_timeout(now);
+            self.take_reports(now);
+            self.perform();
+            if self.is_drained(now) {
+                return;
+            }
+        }
+    }
+
+    fn take_orders(&mut self, now: Instant) {
+        if now >= self.next_wall_clock {
+            self.next_wall_clock = now + WALL_CLOCK_INTERVAL;
+            self.switchboard.set_wall_clock(wall_clock());
+        }
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Command::Drain { deadline } => {
+                    self.draining = Some(deadline);
+                    self.switchboard.handle_close(EndReason::Shutdown, now);
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, now: Instant) -> io::Result<()> {
+        for token in std::mem::take(&mut self.unfinished) {
+            self.empty_socket(token, now);
+        }
+        loop {
+            match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            }
+            let ready: Vec<Token> = self.events.iter().map(mio::event::Event::token).collect();
+            let is_last = ready.len() < EVENTS_PER_POLL;
+            for token in ready {
+                self.empty_socket(token, now);
+            }
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    fn empty_socket(&mut self, token: Token, now: Instant) {
+        let Some(port) = self.sockets.get(token.0) else {
+            return;
+        };
+        for _ in 0..DATAGRAMS_PER_TICK {
+            match port.socket.recv_from(&mut self.datagram) {
+                Ok((len, source)) => {
+                    // A socket that hears both families shows IPv4 senders as mapped addresses.
+                    let source = SocketAddr::new(source.ip().to_canonical(), source.port());
+                    let bytes = &self.datagram[..len];
+                    self.switchboard
+                        .handle_datagram(port.index, source, bytes, now);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // An ICMP error of something this socket never sent; the next read goes on.
+                Err(_) => {}
+            }
+        }
+        self.unfinished.push(token);
+    }
+
+    fn take_reports(&mut self, now: Instant) {
+        while let Some((key, report)) = self.recognitions.poll_report() {
+            match report {
+                Report::Interim(text) => self.switchboard.handle_interim(key, text, now),
+                Report::Recognised(recognition) => {
+                    self.switchboard.handle_recognised(key, recognition, now);
+                }
+                Report::Unrecognised { reason, detail } => {
+                    warn!(%detail, ?reason, "a part of an utterance was given up");
+                    self.switchboard
+                        .handle_unrecognised(key, reason, detail, now);
+                }
+            }
+        }
+    }
+
+    fn perform(&mut self) {
+        while let Some(output) = self.switchboard.poll_output() {
+            match output {
+                Output::Publish(event) => self.publisher.publish(event),
+                Output::OpenPart { key, law } => self.recognitions.open(key, law),
+                Output::Audio { key, frame } => self.recognitions.append(key, &frame),
+                Output::ClosePart { key } => self.recognitions.close(key),
+                Output::Heard { .. } | Output::CallForgotten { .. } => {}
+            }
+        }
+    }
+
+    /// Whether the worker may stop; past the deadline what is still being recognised is given up.
+    fn is_drained(&mut self, now: Instant) -> bool {
+        let Some(deadline) = self.draining else {
+            return false;
+        };
+        if now >= deadline {
+            for key in self.recognitions.abandon() {
+                let detail = "the daemon was stopped before the text came".to_owned();
+                self.switchboard
+                    .handle_unrecognised(key, GapReason::Shutdown, detail, now);
+            }
+            self.perform();
+        }
+        self.switchboard.calls().next().is_none()
+    }
+}
+
+fn wall_clock() -> WallClock {
+    WallClock::new(Instant::now(), jiff::Timestamp::now())
+}

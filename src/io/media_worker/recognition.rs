@@ -1,0 +1,113 @@
+//! The parts that a worker is having recognised: their audio, their tasks, their reports.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::rc::Rc;
+
+use tokio::task::{Id, JoinSet};
+use tracing::error;
+
+use crate::asr::Recognition;
+use crate::call::PartKey;
+use crate::event::GapReason;
+use crate::io::part_audio::PartAudio;
+use crate::io::recogniser::Recogniser;
+use crate::media::{Frame, Law};
+
+/// What a recognition has to say.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// What has been understood so far.
+    Interim(String),
+    /// The final text.
+    Recognised(Recognition),
+    /// There will be none.
+    Unrecognised {
+        /// Why.
+        reason: GapReason,
+        /// For people.
+        detail: String,
+    },
+}
+
+/// The recognitions of one worker. All of it lives on the worker's thread.
+pub(super) struct Recognitions {
+    recogniser: Rc<Recogniser>,
+    open: BTreeMap<PartKey, Rc<PartAudio>>,
+    tasks: JoinSet<()>,
+    keys: HashMap<Id, PartKey>,
+    reports: Rc<RefCell<VecDeque<(PartKey, Report)>>>,
+}
+
+impl Recognitions {
+    pub(super) fn new(recogniser: Recogniser) -> Self {
+        Self {
+            recogniser: Rc::new(recogniser),
+            open: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            keys: HashMap::new(),
+            reports: Rc::default(),
+        }
+    }
+
+    /// Begins a part: its session is opened at once, so that the handshake hides behind its first words.
+    pub(super) fn open(&mut self, key: PartKey, law: Law) {
+        let audio = PartAudio::new(law);
+        self.open.insert(key, Rc::clone(&audio));
+        let (recogniser, reports) = (Rc::clone(&self.recogniser), Rc::clone(&self.reports));
+        let task = self.tasks.spawn_local(async move {
+            let interim = |text| reports.borrow_mut().push_back((key, Report::Interim(text)));
+            let report = match recogniser.recognise(audio, interim).await {
+                Ok(recognition) => Report::Recognised(recognition),
+                Err(failure) => Report::Unrecognised {
+                    reason: failure.reason,
+                    detail: failure.detail,
+                },
+            };
+            reports.borrow_mut().push_back((key, report));
+        });
+        self.keys.insert(task.id(), key);
+    }
+
+    pub(super) fn append(&self, key: PartKey, frame: &Frame) {
+        if let Some(audio) = self.open.get(&key) {
+            audio.append_frame(frame);
+        }
+    }
+
+    pub(super) fn close(&mut self, key: PartKey) {
+        if let Some(audio) = self.open.remove(&key) {
+            audio.close();
+        }
+    }
+
+    /// The next report, until `None`. A task that panicked reports that its part is given up.
+    pub(super) fn poll_report(&mut self) -> Option<(PartKey, Report)> {
+        while let Some(ended) = self.tasks.try_join_next_with_id() {
+            let (id, panicked) = match ended {
+                Ok((id, ())) => (id, false),
+                Err(error) => (error.id(), error.is_panic()),
+            };
+            let key = self.keys.remove(&id);
+            if let Some(key) = key.filter(|_| panicked) {
+                error!("a recognition panicked");
+                let detail = "the recognition ended by a fault of this program".to_owned();
+                let report = Report::Unrecognised {
+                    reason: GapReason::AsrUnavailable,
+                    detail,
+                };
+                self.reports.borrow_mut().push_back((key, report));
+            }
+        }
+        self.reports.borrow_mut().pop_front()
+    }
+
+    /// Gives up on everything that is still being recognised.
+    pub(super) fn abandon(&mut self) -> Vec<PartKey> {
+        self.tasks.abort_all();
+        self.open.clear();
+        let mut keys: Vec<_> = self.keys.drain().map(|(_, key)| key).collect();
+        keys.sort_unstable();
+        keys
+    }
+}

@@ -1,0 +1,247 @@
+//! The audio of a part, kept until its text is in.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use audio_codec_algorithms::{
+    convert_alaw_to_ulaw, convert_ulaw_to_alaw, decode_alaw, decode_ulaw,
+};
+use tokio::sync::Notify;
+
+use crate::asr::session::{AudioFormat, Fragment};
+use crate::media::{Frame, Law, SAMPLE_RATE, Samples};
+
+/// The audio of one part as G.711, 8 kB a second. The leg appends to it, and the recogniser of the
+/// same thread reads it, from the start again if a session fails.
+#[derive(Debug)]
+pub struct PartAudio {
+    law: Law,
+    g711: RefCell<Vec<u8>>,
+    closed: Cell<bool>,
+    /// The length that somebody waits for.
+    wanted: Cell<usize>,
+    changed: Notify,
+}
+
+impl PartAudio {
+    /// A part with no audio yet.
+    pub fn new(law: Law) -> Rc<Self> {
+        Rc::new(Self {
+            law,
+            g711: RefCell::default(),
+            closed: Cell::new(false),
+            wanted: Cell::new(usize::MAX),
+            changed: Notify::new(),
+        })
+    }
+
+    /// A complete part, as read from the spool.
+    pub fn complete(law: Law, g711: Vec<u8>) -> Rc<Self> {
+        let part = Self::new(law);
+        part.g711.replace(g711);
+        part.close();
+        part
+    }
+
+    /// Adds samples in the law of the part. Beyond [`PartAudio::CAPACITY`] nothing is kept; a part
+    /// of that length fails its session, which says so.
+    pub fn append(&self, g711: &[u8]) {
+        self.extend(g711.len(), g711.iter().copied());
+    }
+
+    /// Adds a frame, whichever law it has: a sender may change it in mid-call.
+    pub fn append_frame(&self, frame: &Frame) {
+        let bytes = frame.bytes();
+        let samples = bytes.iter().copied();
+        match (frame.law, self.law) {
+            (Law::Pcmu, Law::Pcma) => self.extend(bytes.len(), samples.map(convert_ulaw_to_alaw)),
+            (Law::Pcma, Law::Pcmu) => self.extend(bytes.len(), samples.map(convert_alaw_to_ulaw)),
+            (Law::Pcmu, Law::Pcmu) | (Law::Pcma, Law::Pcma) => self.append(bytes),
+        }
+    }
+
+    /// No more audio comes.
+    pub fn close(&self) {
+        self.closed.set(true);
+        self.changed.notify_one();
+    }
+
+    /// The law of the kept samples.
+    pub fn law(&self) -> Law {
+        self.law
+    }
+
+    /// Samples so far.
+    pub fn len(&self) -> usize {
+        self.g711.borrow().len()
+    }
+
+    /// Whether there is no audio yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The time that the samples so far take.
+    pub fn duration(&self) -> std::time::Duration {
+        Samples(u64::try_from(self.len()).unwrap_or(u64::MAX)).as_duration()
+    }
+
+    /// Whether the part is complete.
+    pub fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    /// Waits until there are `samples`, or the part is closed. For one waiter at a time.
+    pub async fn reached(&self, samples: usize) {
+        while !self.is_closed() && self.len() < samples {
+            self.wanted.set(samples);
+            self.changed.notified().await;
+        }
+        self.wanted.set(usize::MAX);
+    }
+
+    /// A fragment in the encoding of the wire.
+    pub fn read(&self, fragment: &Fragment, format: AudioFormat) -> Vec<u8> {
+        let kept = self.g711.borrow();
+        let samples = kept.get(fragment.samples.clone()).unwrap_or_default();
+        let silence = std::iter::repeat_n(self.law.silence(), fragment.padding);
+        let samples = samples.iter().copied().chain(silence);
+        match (format, self.law) {
+            (AudioFormat::Pcm8k16bit, Law::Pcmu) => samples.flat_map(pcm(decode_ulaw)).collect(),
+            (AudioFormat::Pcm8k16bit, Law::Pcma) => samples.flat_map(pcm(decode_alaw)).collect(),
+            (AudioFormat::Alaw8k8bit, Law::Pcmu) => samples.map(convert_ulaw_to_alaw).collect(),
+            (AudioFormat::Ulaw8k8bit, Law::Pcma) => samples.map(convert_alaw_to_ulaw).collect(),
+            (AudioFormat::Ulaw8k8bit, Law::Pcmu) | (AudioFormat::Alaw8k8bit, Law::Pcma) => {
+                samples.collect()
+            }
+        }
+    }
+
+    /// The most samples that are kept: one more than any session takes, so that it can tell.
+    pub const CAPACITY: usize = SAMPLE_RATE as usize * 60 + 1;
+
+    fn extend(&self, len: usize, samples: impl Iterator<Item = u8>) {
+        let mut kept = self.g711.borrow_mut();
+        let room = Self::CAPACITY.saturating_sub(kept.len());
+        kept.extend(samples.take(len.min(room)));
+        if kept.len() >= self.wanted.get() {
+            self.changed.notify_one();
+        }
+    }
+}
+
+impl Law {
+    /// The code of silence: positive zero in µ-law, the least positive step in A-law.
+    const fn silence(self) -> u8 {
+        match self {
+            Self::Pcmu => 0xFF,
+            Self::Pcma => 0xD5,
+        }
+    }
+}
+
+fn pcm(decode: fn(u8) -> i16) -> impl Fn(u8) -> [u8; 2] {
+    move |code| decode(code).to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::FRAME_SAMPLES;
+
+    fn fragment(samples: std::ops::Range<usize>, padding: usize) -> Fragment {
+        Fragment { samples, padding }
+    }
+
+    #[test]
+    fn pcm_is_little_endian_and_padded_with_silence() {
+        let part = PartAudio::new(Law::Pcmu);
+        part.append(&[0x00, 0xFF]);
+        let pcm = part.read(&fragment(0..2, 1), AudioFormat::Pcm8k16bit);
+        let expected = [(-32124_i16).to_le_bytes(), [0, 0], [0, 0]].concat();
+        assert_eq!(pcm, expected);
+    }
+
+    #[test]
+    fn companded_samples_pass_through_or_change_law() {
+        let part = PartAudio::new(Law::Pcma);
+        part.append(&[0x2A, 0xD5]);
+        let all = fragment(0..2, 0);
+        assert_eq!(part.read(&all, AudioFormat::Alaw8k8bit), [0x2A, 0xD5]);
+        let expected = [0x2A, 0xD5].map(convert_alaw_to_ulaw);
+        assert_eq!(part.read(&all, AudioFormat::Ulaw8k8bit), expected);
+    }
+
+    #[test]
+    fn frame_of_the_other_law_is_converted() {
+        let part = PartAudio::new(Law::Pcmu);
+        part.append_frame(&Frame {
+            start: Samples::ZERO,
+            law: Law::Pcma,
+            g711: [0x2A; FRAME_SAMPLES],
+            len: 2,
+            lost: 0,
+            telephone_event: false,
+        });
+        let kept = part.read(&fragment(0..2, 0), AudioFormat::Ulaw8k8bit);
+        assert_eq!(kept, [convert_alaw_to_ulaw(0x2A); 2]);
+    }
+
+    #[test]
+    fn memory_of_a_part_is_bounded() {
+        let part = PartAudio::new(Law::Pcmu);
+        for _ in 0..100 {
+            part.append(&[0xFF; 8000]);
+        }
+        assert_eq!(part.len(), PartAudio::CAPACITY);
+    }
+
+    #[tokio::test]
+    async fn waiter_is_woken_at_its_length_and_at_the_close() {
+        let part = PartAudio::new(Law::Pcmu);
+        let mut woken = when_woken(part.reached(100));
+        assert!(!woken.poll());
+        part.append(&[0; 99]);
+        assert!(!woken.poll());
+        part.append(&[0; 1]);
+        assert!(woken.poll());
+
+        let mut woken = when_woken(part.reached(1000));
+        assert!(!woken.poll());
+        part.close();
+        assert!(woken.poll());
+    }
+
+    /// Polls a future only when it has been woken.
+    fn when_woken<F: Future>(future: F) -> Polled<F> {
+        Polled {
+            future: Box::pin(future),
+            woken: std::sync::Arc::new(Flag(true.into())),
+        }
+    }
+
+    struct Polled<F> {
+        future: std::pin::Pin<Box<F>>,
+        woken: std::sync::Arc<Flag>,
+    }
+
+    struct Flag(std::sync::atomic::AtomicBool);
+
+    impl std::task::Wake for Flag {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    impl<F: Future> Polled<F> {
+        fn poll(&mut self) -> bool {
+            let waker = std::sync::Arc::clone(&self.woken).into();
+            let mut context = std::task::Context::from_waker(&waker);
+            let woken = self
+                .woken
+                .0
+                .swap(false, std::sync::atomic::Ordering::Relaxed);
+            woken && self.future.as_mut().poll(&mut context).is_ready()
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The recogniser's client against a server whose behaviour each test writes out.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    reason = "tests use sockets, clocks and assertions"
+)]
+
+mod failures;
+mod recognition;
+mod support;

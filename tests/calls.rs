@@ -1,0 +1,540 @@
+//! What happens to calls as a whole: the ledger, hold, hang-up, ports, roles. In virtual time, without a socket.
+
+#[path = "support/virtual_calls.rs"]
+mod virtual_calls;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use callscribe::call::CallKey;
+use callscribe::call::conversation::{CallSpec, CallUpdate};
+use callscribe::call::leg::LegSpec;
+use callscribe::call::switchboard::{Line, PortIndex, RegisterError, Settings};
+use callscribe::event::{EndReason, Metadata, Role, RoleSource};
+use callscribe::media::receiver::ExpectedSource;
+use serde_json::Value;
+use virtual_calls::{Answer, PACKET, Sender, VirtualCalls, sentence};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// One registered call with a leg on each port.
+fn register(
+    calls: &mut VirtualCalls,
+    id: &str,
+    ports: &[PortIndex],
+) -> Result<CallKey, RegisterError> {
+    let roles = [Role::Customer, Role::Agent];
+    let leg = |(&port, role)| LegSpec {
+        port,
+        role: Some(role),
+        role_source: RoleSource::Registered,
+        expected_source: ExpectedSource::Any,
+    };
+    let spec = CallSpec {
+        id: id.into(),
+        legs: ports.iter().zip(roles).map(leg).collect(),
+        from: None,
+        to: None,
+        direction: None,
+        metadata: Metadata::new(),
+        idle_timeout: 4 * 60 * MINUTE,
+        is_registered: true,
+    };
+    calls.switchboard.register(spec, calls.now)
+}
+
+fn one_leg() -> (VirtualCalls, PortIndex, CallKey) {
+    let mut calls = VirtualCalls::new(VirtualCalls::settings());
+    let port = calls.switchboard.add_port(20_000);
+    let key = register(&mut calls, "a", &[port]).unwrap();
+    (calls, port, key)
+}
+
+fn hang_up(calls: &mut VirtualCalls, key: CallKey) {
+    calls
+        .switchboard
+        .handle_end(key, EndReason::Hangup, calls.now);
+    calls.perform();
+}
+
+fn number(value: &Value, key: &str) -> u64 {
+    value[key]
+        .as_u64()
+        .unwrap_or_else(|| panic!("{key} is no number in {value}"))
+}
+
+/// The three equations of the contract, and the extent of the lines against them.
+fn assert_ledger_adds_up(call_ended: &Value) {
+    for coverage in call_ended["coverage"].as_array().unwrap() {
+        let of = |key| number(coverage, key);
+        assert!(of("received_ms") + of("lost_ms") <= number(call_ended, "duration_ms"));
+        assert_eq!(
+            of("speech_ms") + of("silence_ms"),
+            of("received_ms"),
+            "{coverage}"
+        );
+        assert_eq!(
+            of("transcribed_ms") + of("gap_ms"),
+            of("speech_ms"),
+            "{coverage}"
+        );
+    }
+}
+
+#[test]
+fn call_tells_its_story_and_its_ledger_adds_up() {
+    let (mut calls, port, key) = one_leg();
+    calls.play(port, &mut Sender::new("10.0.0.1:4000", 7), &sentence());
+    calls.pass(SECOND);
+    hang_up(&mut calls, key);
+
+    let expected = [
+        "call_started",
+        "channel_started",
+        "speech_started",
+        "speech_ended",
+        "transcript",
+        "call_ended",
+    ];
+    assert_eq!(calls.story(), expected);
+    let ended = calls.events("call_ended")[0];
+    assert_ledger_adds_up(ended);
+    let coverage = &ended["coverage"][0];
+    assert_eq!(number(coverage, "received_ms"), 4_760);
+    assert_eq!(number(coverage, "gap_ms"), 0);
+    let transcript = calls.events("transcript")[0];
+    let extent = number(transcript, "end_ms") - number(transcript, "start_ms");
+    assert_eq!(number(coverage, "speech_ms"), extent);
+    assert_eq!(
+        (
+            &transcript["is_final"],
+            &transcript["part_final"],
+            &transcript["role"]
+        ),
+        (&true.into(), &true.into(), &"CUSTOMER".into())
+    );
+}
+
+#[test]
+fn audio_of_a_part_is_exactly_its_extent() {
+    let (mut calls, port, _) = one_leg();
+    calls.play(port, &mut Sender::new("10.0.0.1:4000", 7), &sentence());
+    calls.pass(SECOND);
+    let transcript = calls.events("transcript")[0];
+    let samples = (number(transcript, "end_ms") - number(transcript, "start_ms")) * 8;
+    let heard: Vec<usize> = calls.heard.values().map(Vec::len).collect();
+    assert_eq!(heard, [usize::try_from(samples).unwrap()]);
+}
+
+#[test]
+fn refused_part_becomes_a_gap_of_its_extent() {
+    let (mut calls, port, key) = one_leg();
+    calls.answer = Answer::Refuse;
+    calls.play(port, &mut Sender::new("10.0.0.1:4000", 7), &sentence());
+    calls.pass(SECOND);
+    hang_up(&mut calls, key);
+
+    let (gap, ended) = (
+        calls.events("speech_ended")[0],
+        calls.events("call_ended")[0],
+    );
+    let told = calls.events("gap")[0];
+    assert_eq!(
+        (&told["start_ms"], &told["end_ms"]),
+        (&gap["start_ms"], &gap["end_ms"])
+    );
+    assert_eq!(told["reason"], "asr_rejected");
+    assert_ledger_adds_up(ended);
+    let coverage = &ended["coverage"][0];
+    assert_eq!(
+        (&coverage["gap_ms"], &coverage["transcribed_ms"]),
+        (&coverage["speech_ms"], &0.into())
+    );
+}
+
+/// Story 6: the last words are lost at hang-up.
+#[test]
+fn last_words_come_before_call_ended_however_late_their_text_is() {
+    let (mut calls, port, key) = one_leg();
+    calls.answer = Answer::After(3 * SECOND);
+    let mid_word = &sentence()[..16_000];
+    calls.play(port, &mut Sender::new("10.0.0.1:4000", 7), mid_word);
+    hang_up(&mut calls, key);
+    assert_eq!(calls.events("call_ended").len(), 0);
+
+    calls.pass(4 * SECOND);
+    assert_eq!(
+        calls.story()[calls.lines.len() - 2..],
+        ["transcript", "call_ended"]
+    );
+    assert_ledger_adds_up(calls.events("call_ended")[0]);
+}
+
+/// Story 6 again, when nobody says that the call is over and RTP just stops in mid-word.
+#[test]
+fn sender_that_stops_in_mid_word_is_recognised_without_waiting_for_more() {
+    let (mut calls, port, _) = one_leg();
+    calls.play(
+        port,
+        &mut Sender::new("10.0.0.1:4000", 7),
+        &sentence()[..16_000],
+    );
+    calls.pass(2 * SECOND);
+    assert_eq!(calls.events("transcript").len(), 1);
+    assert_eq!(calls.open_parts, 0);
+}
+
+/// Story 5: hold times out the recogniser or the call.
+#[test]
+fn ten_minutes_of_hold_are_one_call_on_one_clock_with_no_session_open() {
+    let (mut calls, port, key) = one_leg();
+    let mut sender = Sender::new("10.0.0.1:4000", 7);
+    calls.play(port, &mut sender, &sentence());
+    calls.pass(10 * MINUTE);
+    assert_eq!(calls.open_parts, 0);
+    let resumed_at = calls.now - calls.zero;
+
+    sender.timestamp = sender.timestamp.wrapping_add(8_000 * 600);
+    calls.play(port, &mut sender, &sentence());
+    calls.pass(2 * SECOND);
+    hang_up(&mut calls, key);
+
+    assert_eq!(calls.events("call_started").len(), 1);
+    let starts: Vec<u64> = calls
+        .events("speech_started")
+        .iter()
+        .map(|line| number(line, "start_ms"))
+        .collect();
+    let resumed_ms = u64::try_from(resumed_at.as_millis()).unwrap();
+    assert_eq!(starts.len(), 2);
+    assert!(
+        starts[1].abs_diff(resumed_ms) < 500,
+        "{starts:?} against {resumed_ms}"
+    );
+    assert_ledger_adds_up(calls.events("call_ended")[0]);
+}
+
+/// Story 1: port reuse mixes two calls.
+#[test]
+fn late_sender_of_a_finished_call_is_not_heard_in_the_next_one() {
+    let (mut calls, port, key) = one_leg();
+    let mut old = Sender::new("10.0.0.1:4000", 7);
+    calls.play(port, &mut old, &sentence());
+    hang_up(&mut calls, key);
+
+    // It goes on for 40 s: the port does not rest by the clock alone.
+    for _ in 0..10 {
+        calls.play(port, &mut old, &sentence());
+        assert_eq!(
+            register(&mut calls, "b", &[port]),
+            Err(RegisterError::PortInUse(20_000))
+        );
+    }
+    calls.pass(29 * SECOND);
+    assert_eq!(
+        register(&mut calls, "b", &[port]),
+        Err(RegisterError::PortInUse(20_000))
+    );
+    calls.pass(2 * SECOND);
+    assert!(register(&mut calls, "b", &[port]).is_ok());
+    let speech: BTreeSet<&str> = calls
+        .events("transcript")
+        .iter()
+        .filter_map(|line| line["call_id"].as_str())
+        .collect();
+    assert_eq!(speech, BTreeSet::from(["a"]));
+}
+
+#[test]
+fn port_that_is_never_silent_is_given_out_again_after_ten_minutes() {
+    let (mut calls, port, key) = one_leg();
+    let mut old = Sender::new("10.0.0.1:4000", 7);
+    calls.play(port, &mut old, &sentence());
+    hang_up(&mut calls, key);
+    for _ in 0..601 {
+        let packet = old.packet(&[0; 160]);
+        calls.send(port, old.address, &packet);
+        calls.pass(SECOND);
+    }
+    assert!(register(&mut calls, "b", &[port]).is_ok());
+}
+
+/// Story 8: caller and agent swapped.
+#[test]
+fn roles_follow_the_ports_whichever_leg_comes_first() {
+    for agent_first in [true, false] {
+        let mut calls = VirtualCalls::new(VirtualCalls::settings());
+        let (customer, agent) = (
+            calls.switchboard.add_port(20_000),
+            calls.switchboard.add_port(20_002),
+        );
+        let key = register(&mut calls, "a", &[customer, agent]).unwrap();
+        let mut senders = [
+            (customer, Sender::new("10.0.0.1:4000", 7)),
+            (agent, Sender::new("10.0.0.1:4002", 8)),
+        ];
+        if agent_first {
+            senders.reverse();
+        }
+        for (port, mut sender) in senders {
+            calls.play(port, &mut sender, &sentence());
+        }
+        calls.pass(SECOND);
+        hang_up(&mut calls, key);
+        let mut roles: Vec<_> = calls
+            .events("transcript")
+            .iter()
+            .map(|line| {
+                (
+                    number(line, "channel"),
+                    line["role"].clone(),
+                    number(line, "start_ms"),
+                )
+            })
+            .collect();
+        roles.sort_by_key(|(_, _, start_ms)| *start_ms);
+        let expected = if agent_first {
+            ["AGENT", "CUSTOMER"]
+        } else {
+            ["CUSTOMER", "AGENT"]
+        };
+        assert_eq!(
+            roles.iter().map(|role| &role.1).collect::<Vec<_>>(),
+            expected
+        );
+        assert!(
+            roles[1].2 > 4_700,
+            "the second leg is not on the clock of the first: {roles:?}"
+        );
+        assert!(
+            calls
+                .events("transcript")
+                .iter()
+                .all(|line| line["role_source"] == "registered")
+        );
+    }
+}
+
+#[test]
+fn leg_that_never_comes_is_told_as_one_way_and_is_not_in_the_ledger() {
+    let mut calls = VirtualCalls::new(VirtualCalls::settings());
+    let (customer, agent) = (
+        calls.switchboard.add_port(20_000),
+        calls.switchboard.add_port(20_002),
+    );
+    let key = register(&mut calls, "a", &[customer, agent]).unwrap();
+    let mut sender = Sender::new("10.0.0.1:4000", 7);
+    calls.play(customer, &mut sender, &sentence());
+    calls.play(customer, &mut sender, &sentence());
+    hang_up(&mut calls, key);
+    calls.pass(SECOND);
+
+    let health = calls.events("channel_health");
+    assert_eq!(health.len(), 1, "{health:?}");
+    assert_eq!(
+        (&health[0]["state"], number(health[0], "channel")),
+        (&"one_way".into(), 1)
+    );
+    assert_eq!(
+        calls.events("call_ended")[0]["coverage"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn call_without_any_packet_says_why_and_still_begins_and_ends() {
+    let (mut calls, _, key) = one_leg();
+    calls.pass(10 * SECOND);
+    hang_up(&mut calls, key);
+    assert_eq!(
+        calls.story(),
+        ["channel_health", "call_started", "call_ended"]
+    );
+    assert_eq!(calls.events("channel_health")[0]["state"], "no_rtp");
+}
+
+#[test]
+fn nobody_begins_a_call_on_a_port_that_nobody_registered() {
+    let mut calls = VirtualCalls::new(VirtualCalls::settings());
+    let port = calls.switchboard.add_port(20_000);
+    calls.play(port, &mut Sender::new("10.0.0.1:4000", 7), &sentence());
+    assert_eq!(calls.lines, Vec::<Value>::new());
+}
+
+#[test]
+fn datagrams_before_the_registration_are_not_part_of_the_call() {
+    let mut calls = VirtualCalls::new(VirtualCalls::settings());
+    let port = calls.switchboard.add_port(20_000);
+    let mut sender = Sender::new("10.0.0.1:4000", 7);
+    calls.play(port, &mut sender, &sentence());
+    let key = register(&mut calls, "a", &[port]).unwrap();
+    calls.play(port, &mut sender, &[0; 1_600]);
+    hang_up(&mut calls, key);
+    let ended = calls.events("call_ended")[0];
+    assert_eq!(number(ended, "duration_ms"), 200);
+}
+
+fn unregistered() -> Settings {
+    Settings {
+        unregistered_calls: true,
+        ..VirtualCalls::settings()
+    }
+}
+
+#[test]
+fn unregistered_sender_is_a_call_of_its_own_and_ends_by_silence() {
+    let mut calls = VirtualCalls::new(unregistered());
+    let port = calls.switchboard.add_port(20_000);
+    calls.play(port, &mut Sender::new("10.0.0.1:4000", 7), &sentence());
+    calls.pass(61 * SECOND);
+    let started = calls.events("channel_started")[0];
+    assert_eq!(
+        (&started["role_source"], started.get("role")),
+        (&"unknown".into(), None)
+    );
+    let ended = calls.events("call_ended")[0];
+    assert_eq!(ended["reason"], "idle_timeout");
+    assert_eq!(calls.switchboard.calls().count(), 0);
+}
+
+#[test]
+fn junk_begins_no_call() {
+    let mut calls = VirtualCalls::new(unregistered());
+    let port = calls.switchboard.add_port(20_000);
+    let mut seed = 1_u64;
+    let address = "10.0.0.1:4000".parse().unwrap();
+    for length in 0..400 {
+        let mut byte = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            u8::try_from(seed >> 56).unwrap()
+        };
+        let mut junk: Vec<u8> = (0..length).map(|_| byte()).collect();
+        if let Some(first) = junk.first_mut() {
+            *first &= 0x3F;
+        }
+        calls.send(port, address, &junk);
+        calls.pass(PACKET);
+    }
+    assert_eq!(calls.lines, Vec::<Value>::new());
+}
+
+#[test]
+fn line_is_one_call_of_all_its_legs_and_bye_ends_it() {
+    let mut calls = VirtualCalls::new(VirtualCalls::settings());
+    let ports = [
+        calls.switchboard.add_port(20_000),
+        calls.switchboard.add_port(20_002),
+    ];
+    let legs = vec![
+        (ports[0], Some(Role::Customer)),
+        (ports[1], Some(Role::Agent)),
+    ];
+    calls.switchboard.add_line(Line {
+        name: "trunk".into(),
+        legs,
+    });
+    let mut senders = [
+        Sender::new("10.0.0.1:4000", 7),
+        Sender::new("10.0.0.1:4002", 8),
+    ];
+    for (port, sender) in ports.iter().zip(&mut senders) {
+        calls.play(*port, sender, &sentence());
+    }
+    for (port, sender) in ports.iter().zip(&senders) {
+        calls.send(*port, sender.address, &sender.bye());
+    }
+    calls.pass(SECOND);
+    let ended = calls.events("call_ended");
+    assert_eq!((ended.len(), &ended[0]["reason"]), (1, &"rtcp_bye".into()));
+    assert_ledger_adds_up(ended[0]);
+    assert!(ended[0]["call_id"].as_str().unwrap().starts_with("trunk-"));
+
+    // The old stream begins nothing, a new one the next call at once.
+    calls.play(ports[0], &mut senders[0], &sentence());
+    assert_eq!(calls.events("call_started").len(), 1);
+    calls.play(ports[0], &mut Sender::new("10.0.0.1:4000", 9), &sentence());
+    assert_eq!(calls.events("call_started").len(), 2);
+}
+
+#[test]
+fn second_registration_of_an_id_is_refused() {
+    let (mut calls, _, _) = one_leg();
+    let other = calls.switchboard.add_port(20_002);
+    assert_eq!(
+        register(&mut calls, "a", &[other]),
+        Err(RegisterError::DuplicateId("a".into()))
+    );
+}
+
+#[test]
+fn what_is_learned_late_is_told_and_used() {
+    let (mut calls, port, key) = one_leg();
+    let mut sender = Sender::new("10.0.0.1:4000", 7);
+    calls.play(port, &mut sender, &sentence());
+    let update = CallUpdate {
+        roles: vec![(0, Role::Agent)],
+        ..CallUpdate::default()
+    };
+    calls.switchboard.handle_update(key, update, calls.now);
+    calls.perform();
+    calls.play(port, &mut sender, &sentence());
+    calls.pass(SECOND);
+    let roles: Vec<_> = calls
+        .events("transcript")
+        .iter()
+        .map(|line| line["role"].clone())
+        .collect();
+    assert_eq!(roles, ["CUSTOMER", "AGENT"]);
+    assert_eq!(calls.events("call_updated").len(), 1);
+}
+
+#[test]
+fn everything_is_closed_and_settled_when_the_switchboard_closes() {
+    let (mut calls, port, _) = one_leg();
+    calls.answer = Answer::Never;
+    calls.play(
+        port,
+        &mut Sender::new("10.0.0.1:4000", 7),
+        &sentence()[..16_000],
+    );
+    calls
+        .switchboard
+        .handle_close(EndReason::Shutdown, calls.now);
+    calls.perform();
+    assert_eq!(calls.events("call_ended").len(), 0);
+    calls.answer_all();
+    let ended = calls.events("call_ended")[0];
+    assert_eq!(ended["reason"], "shutdown");
+    assert_ledger_adds_up(ended);
+}
+
+/// Story 12: state of the last call in the next.
+#[test]
+fn ten_thousand_calls_one_after_the_other_leave_nothing_behind() {
+    let mut calls = VirtualCalls::new(unregistered());
+    let port = calls.switchboard.add_port(20_000);
+    for number in 0..10_000_u32 {
+        let mut sender = Sender::new("10.0.0.1:4000", number);
+        calls.play(port, &mut sender, &[0; 320]);
+        calls.send(port, sender.address, &sender.bye());
+        calls.pass(PACKET);
+    }
+    let ended = calls.events("call_ended");
+    assert_eq!(ended.len(), 10_000);
+    assert!(
+        ended.iter().all(|line| number(line, "duration_ms") == 40),
+        "{:?}",
+        ended[1]
+    );
+    let ids: BTreeSet<_> = ended
+        .iter()
+        .map(|line| line["call_id"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids.len(), 10_000);
+    assert_eq!(calls.switchboard.calls().count(), 0);
+    assert_eq!(calls.switchboard.poll_timeout(), None);
+}

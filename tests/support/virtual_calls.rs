@@ -1,0 +1,243 @@
+//! Calls in virtual time: a switchboard, senders that make RTP, and a recogniser that answers when the test says so.
+#![expect(clippy::disallowed_methods, reason = "any instant will do as zero")]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use callscribe::asr::Recognition;
+use callscribe::call::switchboard::{PortIndex, Settings, Switchboard};
+use callscribe::call::{Output, PartKey, WallClock};
+use callscribe::config::File;
+use callscribe::event::GapReason;
+use callscribe::media::{Frame, Law, g711};
+use serde_json::Value;
+
+/// How the recogniser answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// With a text, so long after the part was closed.
+    After(Duration),
+    /// With a refusal.
+    Refuse,
+    /// Not until [`VirtualCalls::answer_all`].
+    Never,
+}
+
+pub(crate) struct VirtualCalls {
+    pub(crate) switchboard: Switchboard,
+    pub(crate) now: Instant,
+    pub(crate) zero: Instant,
+    pub(crate) answer: Answer,
+    /// Every line so far.
+    pub(crate) lines: Vec<Value>,
+    /// The audio of every part so far, as the recogniser got it.
+    pub(crate) heard: BTreeMap<PartKey, Vec<u8>>,
+    pub(crate) open_parts: usize,
+    due: Vec<(Instant, PartKey)>,
+    unanswered: Vec<PartKey>,
+}
+
+impl VirtualCalls {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let zero = Instant::now();
+        let wall = WallClock::new(zero, jiff::Timestamp::UNIX_EPOCH);
+        Self {
+            switchboard: Switchboard::new(Arc::new(settings), wall),
+            now: zero,
+            zero,
+            answer: Answer::After(Duration::from_millis(300)),
+            lines: Vec::new(),
+            heard: BTreeMap::new(),
+            open_parts: 0,
+            due: Vec::new(),
+            unanswered: Vec::new(),
+        }
+    }
+
+    /// Settings of the shipped configuration, for senders on loopback.
+    pub(crate) fn settings() -> Settings {
+        File::default().switchboard().unwrap()
+    }
+
+    pub(crate) fn send(&mut self, port: PortIndex, from: SocketAddr, datagram: &[u8]) {
+        self.switchboard
+            .handle_datagram(port, from, datagram, self.now);
+        self.perform();
+    }
+
+    /// Lets time pass, with every deadline on its way.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        loop {
+            let answer = self.due.iter().map(|(at, _)| *at).min();
+            let deadline = self.switchboard.poll_timeout();
+            let Some(next) = answer
+                .into_iter()
+                .chain(deadline)
+                .min()
+                .filter(|&at| at <= until)
+            else {
+                break;
+            };
+            self.now = self.now.max(next);
+            self.switchboard.handle_timeout(self.now);
+            let now = self.now;
+            for (_, key) in self
+                .due
+                .extract_if(.., |(at, _)| *at <= now)
+                .collect::<Vec<_>>()
+            {
+                self.recognise(key);
+            }
+            self.perform();
+        }
+        self.now = until;
+    }
+
+    pub(crate) fn answer_all(&mut self) {
+        for key in std::mem::take(&mut self.unanswered) {
+            self.recognise(key);
+        }
+        self.perform();
+    }
+
+    pub(crate) fn perform(&mut self) {
+        while let Some(output) = self.switchboard.poll_output() {
+            match output {
+                Output::Publish(event) => {
+                    let line = event.to_line("test", self.lines.len() as u64);
+                    self.lines.push(serde_json::from_str(&line).unwrap());
+                }
+                Output::OpenPart { key, .. } => {
+                    self.open_parts += 1;
+                    assert!(
+                        self.heard.insert(key, Vec::new()).is_none(),
+                        "{key:?} opened twice"
+                    );
+                }
+                Output::Audio { key, frame } => self.hear(key, &frame),
+                Output::ClosePart { key } => self.close(key),
+                Output::Heard { .. } | Output::CallForgotten { .. } => {}
+            }
+        }
+    }
+
+    /// The lines of one kind.
+    pub(crate) fn events(&self, event: &str) -> Vec<&Value> {
+        self.lines
+            .iter()
+            .filter(|line| line["event"] == event)
+            .collect()
+    }
+
+    /// The kinds of all lines, in order.
+    pub(crate) fn story(&self) -> Vec<&str> {
+        self.lines
+            .iter()
+            .filter_map(|line| line["event"].as_str())
+            .collect()
+    }
+
+    fn hear(&mut self, key: PartKey, frame: &Frame) {
+        self.heard
+            .get_mut(&key)
+            .expect("audio of a part that was opened")
+            .extend(frame.bytes());
+    }
+
+    fn close(&mut self, key: PartKey) {
+        self.open_parts -= 1;
+        match self.answer {
+            Answer::After(delay) => self.due.push((self.now + delay, key)),
+            Answer::Never => self.unanswered.push(key),
+            Answer::Refuse => {
+                let detail = "refused by the test".to_owned();
+                let reason = GapReason::AsrRejected;
+                self.switchboard
+                    .handle_unrecognised(key, reason, detail, self.now);
+            }
+        }
+    }
+
+    fn recognise(&mut self, key: PartKey) {
+        let text = format!("utterance {} of leg {}", key.utterance, key.channel);
+        let recognition = Recognition {
+            text,
+            attempts: 1,
+            ..Recognition::default()
+        };
+        self.switchboard
+            .handle_recognised(key, recognition, self.now);
+    }
+}
+
+/// A sender of 20 ms packets.
+#[derive(Clone, Debug)]
+pub(crate) struct Sender {
+    pub(crate) address: SocketAddr,
+    pub(crate) ssrc: u32,
+    pub(crate) seq: u16,
+    pub(crate) timestamp: u32,
+    pub(crate) law: Law,
+}
+
+impl Sender {
+    pub(crate) fn new(address: &str, ssrc: u32) -> Self {
+        let address = address.parse().unwrap();
+        Self {
+            address,
+            ssrc,
+            seq: 65_500,
+            timestamp: u32::MAX - 8_000,
+            law: Law::Pcmu,
+        }
+    }
+
+    pub(crate) fn packet(&mut self, pcm: &[i16]) -> Vec<u8> {
+        let payload_type = if self.law == Law::Pcmu { 0 } else { 8 };
+        let mut packet = vec![0x80, payload_type];
+        packet.extend(self.seq.to_be_bytes());
+        packet.extend(self.timestamp.to_be_bytes());
+        packet.extend(self.ssrc.to_be_bytes());
+        let mut payload = vec![0; pcm.len()];
+        g711::encode(self.law, pcm, &mut payload);
+        packet.extend(payload);
+        self.seq = self.seq.wrapping_add(1);
+        self.timestamp = self
+            .timestamp
+            .wrapping_add(u32::try_from(pcm.len()).unwrap());
+        packet
+    }
+
+    /// An RTCP BYE in a compound packet (RFC 3550 §6.1, §6.6).
+    pub(crate) fn bye(&self) -> Vec<u8> {
+        let mut packet = vec![0x80, 201, 0, 1];
+        packet.extend(self.ssrc.to_be_bytes());
+        packet.extend([0x81, 203, 0, 1]);
+        packet.extend(self.ssrc.to_be_bytes());
+        packet
+    }
+}
+
+/// One spoken Mandarin sentence, 8 kHz, with a second of silence after it.
+pub(crate) fn sentence() -> Vec<i16> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/s01.wav");
+    let mut reader = hound::WavReader::open(path).unwrap();
+    let speech = reader.samples::<i16>().map(Result::unwrap);
+    speech.chain(std::iter::repeat_n(0, 8_000)).collect()
+}
+
+pub(crate) const PACKET: Duration = Duration::from_millis(20);
+
+impl VirtualCalls {
+    /// Sends audio at its own pace.
+    pub(crate) fn play(&mut self, port: PortIndex, sender: &mut Sender, pcm: &[i16]) {
+        for chunk in pcm.chunks_exact(160) {
+            let packet = sender.packet(chunk);
+            self.send(port, sender.address, &packet);
+            self.pass(PACKET);
+        }
+    }
+}
