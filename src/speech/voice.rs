@@ -3,15 +3,14 @@
 mod features;
 mod gate;
 mod network;
+mod spectrum;
 mod webrtc;
 
 pub use gate::Gate;
 pub use network::Network;
 pub use webrtc::WebRtc;
 
-use audio_codec_algorithms::{decode_alaw, decode_ulaw};
-
-use crate::media::{FRAME_SAMPLES, Frame, Law};
+use crate::media::{FRAME_SAMPLES, Frame, g711};
 
 /// Decides on one leg's frames, in their order.
 pub trait VoiceActivity {
@@ -45,10 +44,9 @@ impl Kind {
 
 /// The frame as 16-bit linear PCM.
 pub fn decode(frame: &Frame) -> [i16; FRAME_SAMPLES] {
-    match frame.law {
-        Law::Pcmu => frame.g711.map(decode_ulaw),
-        Law::Pcma => frame.g711.map(decode_alaw),
-    }
+    let mut pcm = [0; FRAME_SAMPLES];
+    g711::decode(frame.law, &frame.g711, &mut pcm);
+    pcm
 }
 
 /// Mean power of a frame in dBFS, a full-scale square wave being 0; not below [`FLOOR_DBFS`].

@@ -252,8 +252,8 @@ def call(rng, seconds, voices, babblers):
     add = lambda sound, dbfs: x + sound / (active_level(sound) + 1e-9) * db(dbfs)
     if rng.random() < 0.75:
         x = add(noise(rng, n), min(-20, level - rng.uniform(3, 40)))
-    if rng.random() < 0.3:
-        x = add(babble(rng, n, babblers, rng.integers(4, 14)), level - rng.uniform(5, 30))
+    if rng.random() < 0.4:
+        x = add(babble(rng, n, babblers, rng.integers(4, 14)), level - rng.uniform(3, 25))
     if rng.random() < 0.25:
         x = add(clicks(rng, n), level - rng.uniform(-4, 25))
     silent = np.repeat(~labels, HOP)
@@ -262,10 +262,10 @@ def call(rng, seconds, voices, babblers):
         tone = tones(rng, n)
         # Mostly between the words; sometimes across them.
         x = add(tone * (silent if rng.random() < 0.8 else 1.0), rng.uniform(-42, -6))
-    if rng.random() < 0.35:
+    if rng.random() < 0.4:
         tune = music(rng, n)
-        alone = rng.random() < 0.6
-        x = add(tune * (fade(silent) if alone else 1.0), rng.uniform(-45, -8) if alone else level - rng.uniform(5, 30))
+        alone = rng.random() < 0.5
+        x = add(tune * (fade(silent) if alone else 1.0), rng.uniform(-45, -8) if alone else level - rng.uniform(3, 25))
     if rng.random() < 0.5:
         x = x + rng.standard_normal(n) * db(rng.uniform(-90, -60))
     law = mu_law if rng.random() < 0.5 else a_law

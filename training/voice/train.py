@@ -1,8 +1,9 @@
-"""Trains the network: python train.py OUT.npz EPOCHS SET.npz...
+"""Trains the network: python train.py OUT.npz EPOCHS SET.npz...; goes on from OUT.npz if it exists.
 
 One layer of 32 rectified sums, one gated recurrent layer, one logistic output, all per 20 ms frame.
 """
 
+import os
 import sys
 
 import jax
@@ -58,9 +59,11 @@ def main(out, epochs, *sets):
     held = max(BATCH, len(x) // 20)
     test_x, test_y, x, y = x[:held].astype(np.float32), y[:held], x[held:], y[held:]
     total = int(epochs) * (len(x) // BATCH)
-    schedule = optax.cosine_onecycle_schedule(total, 4e-3)
+    schedule = optax.cosine_onecycle_schedule(total, 3e-3)
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=1e-4))
     w = initial(jax.random.key(0))
+    if os.path.exists(out):
+        w = {name: jnp.asarray(value) for name, value in np.load(out).items()}
     state = optimiser.init(w)
 
     @jax.jit
@@ -72,7 +75,7 @@ def main(out, epochs, *sets):
     judge = jax.jit(forward)
     for epoch in range(int(epochs)):
         values = []
-        for batch in np.array_split(rng.permutation(len(x)), len(x) // BATCH)[:]:
+        for batch in np.array_split(rng.permutation(len(x)), len(x) // BATCH):
             batch = batch[:BATCH]
             w, state, value = update(w, state, x[batch].astype(np.float32), y[batch].astype(np.float32))
             values.append(float(value))

@@ -4,6 +4,7 @@
 use std::sync::LazyLock;
 
 use crate::media::{FRAME_SAMPLES, SAMPLE_RATE};
+use crate::speech::voice::spectrum::{BINS, LEN, Spectrum};
 
 /// Numbers that describe a frame.
 pub(super) const FEATURES: usize = BANDS + 4;
@@ -22,7 +23,7 @@ pub(super) struct Features {
 impl Features {
     /// Describes the next frame.
     pub(super) fn describe(&mut self, pcm: &[i16; FRAME_SAMPLES]) -> [f32; FEATURES] {
-        let mut spectrum = power_spectrum(&self.window(pcm));
+        let spectrum = power_spectrum(&self.window(pcm));
         let level = (spectrum.iter().sum::<f32>() + 10.0 * EPSILON).ln();
         self.peak = level.max(self.peak - PEAK_FALL);
         self.floor = level.min(self.floor + FLOOR_RISE);
@@ -33,13 +34,13 @@ impl Features {
         features[BANDS] = scaled(level);
         features[BANDS + 1] = scaled(self.peak);
         features[BANDS + 2] = scaled(self.floor);
-        features[BANDS + 3] = periodicity(&mut spectrum) * 2.0 - 1.0;
+        features[BANDS + 3] = periodicity(&spectrum) * 2.0 - 1.0;
         features
     }
 
     /// The frame and the end of the one before under a Hann window.
-    fn window(&mut self, pcm: &[i16; FRAME_SAMPLES]) -> [f32; WINDOW] {
-        let mut window = [0.0; WINDOW];
+    fn window(&mut self, pcm: &[i16; FRAME_SAMPLES]) -> [f32; LEN] {
+        let mut window = [0.0; LEN];
         let (before, now) = window.split_at_mut(OVERLAP);
         before.copy_from_slice(&self.overlap);
         for (sample, &pcm) in now.iter_mut().zip(pcm) {
@@ -64,39 +65,24 @@ impl Default for Features {
     }
 }
 
-fn power_spectrum(window: &[f32; WINDOW]) -> [f32; BINS] {
-    let mut samples = *window;
-    let bins = microfft::real::rfft_256(&mut samples);
-    let mut power = [0.0; BINS];
-    // The first bin's imaginary part holds the last bin, which is real.
-    power[0] = bins[0].re * bins[0].re;
-    power[BINS - 1] = bins[0].im * bins[0].im;
-    for (power, bin) in power[1..].iter_mut().zip(&bins[1..]) {
-        *power = bin.re * bin.re + bin.im * bin.im;
-    }
-    power
+fn power_spectrum(window: &[f32; LEN]) -> [f32; BINS] {
+    let spectrum = Spectrum::of(window);
+    std::array::from_fn(|k| spectrum.re[k] * spectrum.re[k] + spectrum.im[k] * spectrum.im[k])
 }
 
 /// The height of the best peak of the autocorrelation at the periods of voices, 0 to 1.
 ///
 /// Square roots flatten the spectrum first, so that the period stands out from the formants.
-fn periodicity(power: &mut [f32; BINS]) -> f32 {
-    power.iter_mut().for_each(|power| *power = power.sqrt());
-    let mut mirrored = [0.0; WINDOW];
-    mirrored[..BINS].copy_from_slice(power);
-    for (bin, &magnitude) in mirrored[BINS..]
-        .iter_mut()
-        .zip(power[1..BINS - 1].iter().rev())
-    {
-        *bin = magnitude;
-    }
-    // A spectrum that is real and even has itself such a transform, so forward serves as inverse.
-    let lags = microfft::real::rfft_256(&mut mirrored);
-    let best = lags[PERIODS]
-        .iter()
-        .map(|lag| lag.re)
-        .fold(f32::MIN, f32::max);
-    best / (lags[0].re + 1e-3 * WINDOW_LEN)
+fn periodicity(power: &[f32; BINS]) -> f32 {
+    let magnitude = power.map(f32::sqrt);
+    let mut mirrored = [0.0; LEN];
+    mirrored[..BINS].copy_from_slice(&magnitude);
+    mirrored[BINS..].copy_from_slice(&magnitude[1..BINS - 1]);
+    mirrored[BINS..].reverse();
+    // Of a spectrum that is real and even, the transform and its inverse are the same.
+    let lags = Spectrum::of(&mirrored).re;
+    let best = lags[PERIODS].iter().copied().fold(f32::MIN, f32::max);
+    best / (lags[0] + 1e-3 * LEN_F32)
 }
 
 fn scaled(nepers: f32) -> f32 {
@@ -105,13 +91,13 @@ fn scaled(nepers: f32) -> f32 {
 
 /// What depends on nothing heard.
 struct Tables {
-    hann: [f32; WINDOW],
+    hann: [f32; LEN],
     bands: Vec<Band>,
 }
 
 static TABLES: LazyLock<Tables> = LazyLock::new(|| Tables {
     hann: std::array::from_fn(|i| {
-        let turn = std::f64::consts::TAU * to_f64(i) / f64::from(WINDOW_LEN);
+        let turn = std::f64::consts::TAU * to_f64(i) / f64::from(LEN_F32);
         narrow(0.5 - 0.5 * turn.cos())
     }),
     bands: (0..BANDS).map(Band::new).collect(),
@@ -128,7 +114,7 @@ impl Band {
     fn new(index: usize) -> Self {
         let [low, centre, high] = [0, 1, 2].map(|edge| band_edge(index + edge));
         let weight = |bin: usize| {
-            let hz = to_f64(bin) * f64::from(SAMPLE_RATE) / f64::from(WINDOW_LEN);
+            let hz = to_f64(bin) * f64::from(SAMPLE_RATE) / f64::from(LEN_F32);
             ((hz - low) / (centre - low)).min((high - hz) / (high - centre))
         };
         let bins = (0..BINS).filter(|&bin| weight(bin) > 0.0);
@@ -168,10 +154,8 @@ const fn narrow(value: f64) -> f32 {
 }
 
 const BANDS: usize = 24;
-const WINDOW: usize = 256;
-const WINDOW_LEN: f32 = 256.0;
-const OVERLAP: usize = WINDOW - FRAME_SAMPLES;
-const BINS: usize = WINDOW / 2 + 1;
+const LEN_F32: f32 = 256.0;
+const OVERLAP: usize = LEN - FRAME_SAMPLES;
 /// 62 to 400 Hz.
 const PERIODS: std::ops::Range<usize> = 20..128;
 /// The power of G.711's rounding (ITU-T G.711) in a band: what is below is not heard.

@@ -181,5 +181,5 @@ const _: () = assert!(
     "the weights are of another network"
 );
 /// Log odds that begin speech, and that it needs to last.
-const ENTER: f32 = 0.0;
-const STAY: f32 = 0.0;
+const ENTER: f32 = -1.0;
+const STAY: f32 = -2.0;
