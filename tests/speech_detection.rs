@@ -164,19 +164,19 @@ fn recording(name: &str) -> Vec<f32> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fixtures")
         .join(name);
-    let reader = hound::WavReader::open(path).unwrap();
+    let reader = hound::WavReader::open(path).expect("a fixture");
     let samples = reader.into_samples::<i16>();
     samples
-        .map(|sample| f32::from(sample.unwrap()) / 32_768.0)
+        .map(|sample| f32::from(sample.expect("16-bit samples")) / 32_768.0)
         .collect()
 }
 
 /// Start and end of each sentence of a leg.
 fn turns(leg: &str) -> Vec<(Samples, Samples)> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/turns.tsv");
-    let text = std::fs::read_to_string(path).unwrap();
+    let text = std::fs::read_to_string(path).expect("a fixture");
     let at = |seconds: &str| {
-        let seconds: f64 = seconds.parse().unwrap();
+        let seconds: f64 = seconds.parse().expect("seconds");
         Samples::from_duration(std::time::Duration::from_secs_f64(seconds))
     };
     let rows = text

@@ -236,7 +236,9 @@ def call(rng, seconds, voices, babblers):
     level = rng.uniform(-46, -10)
     speech, labels = np.zeros(n), np.zeros(n // HOP, bool)
     if rng.random() < 0.8:
-        at = int(RATE * rng.uniform(0, 3))
+        # Some never pause: a voice must not pass for the background because it goes on and on.
+        dense = rng.random() < 0.5
+        at = int(RATE * rng.uniform(0, 0.3 if dense else 3))
         speaker = voices[rng.integers(len(voices))]
         while at < n - RATE // 2:
             voice = speaker[rng.integers(len(speaker))]
@@ -247,7 +249,11 @@ def call(rng, seconds, voices, babblers):
             mine = speech_labels(np.concatenate([np.zeros(at - start), voice]))
             labels[start // HOP : start // HOP + len(mine)] |= mine[: len(labels) - start // HOP]
             speech[at : at + len(voice)] += voice
-            at += len(voice) + int(RATE * (rng.uniform(0.05, 0.6) if rng.random() < 0.5 else rng.uniform(0.5, 4)))
+            at += len(voice)
+            if dense:
+                at -= int(RATE * rng.uniform(0, 0.25))
+            else:
+                at += int(RATE * (rng.uniform(0.05, 0.6) if rng.random() < 0.5 else rng.uniform(0.5, 4)))
     x = speech.copy()
     add = lambda sound, dbfs: x + sound / (active_level(sound) + 1e-9) * db(dbfs)
     if rng.random() < 0.75:

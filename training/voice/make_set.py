@@ -1,4 +1,4 @@
-"""Makes a training set: python make_set.py SEED CLIPS OUT.npz SPEECH_DIR...
+"""Makes a training set: python make_set.py SEED CLIPS SECONDS OUT.npz SPEECH_DIR...
 
 A speech directory holds one file per sentence, VOICE-*.npy, 16-bit at 8 kHz, synthesised clean.
 """
@@ -12,12 +12,11 @@ import numpy as np
 from conditions import call
 from features import features
 
-SECONDS = 10
 # Kept out of the training set: the voices of the recordings that the evaluation runs on.
 HELD_OUT = {"zf_xiaoxiao", "zf_xiaoyi", "zm_yunxia", "zm_yunjian"}
 
 
-def main(seed, clips, out, *folders):
+def main(seed, clips, seconds, out, *folders):
     speakers = {}
     for path in sorted(p for folder in folders for p in glob.glob(f"{folder}/*.npy")):
         name = os.path.basename(path).split("-")[0]
@@ -28,7 +27,7 @@ def main(seed, clips, out, *folders):
     rng = np.random.default_rng(int(seed))
     inputs, labels = [], []
     for _ in range(int(clips)):
-        pcm, label = call(rng, SECONDS, voices, sentences)
+        pcm, label = call(rng, int(seconds), voices, sentences)
         inputs.append(features(pcm).astype(np.float16))
         labels.append(label)
     np.savez(out, inputs=np.stack(inputs), labels=np.stack(labels))

@@ -14,7 +14,9 @@ import optax
 from features import INPUTS
 
 DENSE, UNITS = 32, 40
-BATCH, STEPS = 64, 500
+BATCH_FRAMES = 32_000
+PEAK_RATE = 3e-3
+MISS_WEIGHT = 1.5
 
 
 def initial(key):
@@ -46,20 +48,16 @@ def forward(w, x):
 
 
 def loss(w, x, labels):
-    return optax.sigmoid_binary_cross_entropy(forward(w, x), labels).mean()
+    each = optax.sigmoid_binary_cross_entropy(forward(w, x), labels)
+    # A lost word is worse than a second sent in vain.
+    return (each * jnp.where(labels > 0.5, MISS_WEIGHT, 1.0)).mean()
 
 
-def main(out, epochs, *sets):
-    loaded = [np.load(path) for path in sets]
-    x = np.concatenate([s["inputs"] for s in loaded])
-    y = np.concatenate([s["labels"] for s in loaded])
+def main(out, epochs, *paths):
     rng = np.random.default_rng(0)
-    order = rng.permutation(len(x))
-    x, y = x[order], y[order]
-    held = max(BATCH, len(x) // 20)
-    test_x, test_y, x, y = x[:held].astype(np.float32), y[:held], x[held:], y[held:]
-    total = int(epochs) * (len(x) // BATCH)
-    schedule = optax.cosine_onecycle_schedule(total, 3e-3)
+    sets = [Set(path, rng) for path in paths]
+    count = sum(len(s.inputs) // s.batch for s in sets)
+    schedule = optax.cosine_onecycle_schedule(int(epochs) * count, PEAK_RATE)
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=1e-4))
     w = initial(jax.random.key(0))
     if os.path.exists(out):
@@ -74,15 +72,36 @@ def main(out, epochs, *sets):
 
     judge = jax.jit(forward)
     for epoch in range(int(epochs)):
+        batches = [(s, batch) for s in sets for batch in s.batches(rng)]
         values = []
-        for batch in np.array_split(rng.permutation(len(x)), len(x) // BATCH):
-            batch = batch[:BATCH]
-            w, state, value = update(w, state, x[batch].astype(np.float32), y[batch].astype(np.float32))
+        for at in rng.permutation(len(batches)):
+            s, batch = batches[at]
+            x, y = s.inputs[batch].astype(np.float32), s.labels[batch].astype(np.float32)
+            w, state, value = update(w, state, x, y)
             values.append(float(value))
-        said = np.asarray(judge(w, test_x)) > 0
-        miss, false = 1 - said[test_y].mean(), said[~test_y].mean()
-        print(f"{epoch} loss {np.mean(values):.4f} error {(said != test_y).mean():.4f} miss {miss:.4f} false {false:.4f}", flush=True)
         np.savez(out, **{name: np.asarray(value) for name, value in w.items()})
+        said = np.concatenate([np.ravel(judge(w, s.test_inputs) > 0) for s in sets])
+        true = np.concatenate([np.ravel(s.test_labels) for s in sets])
+        miss, false = 1 - said[true].mean(), said[~true].mean()
+        print(f"{epoch} loss {np.mean(values):.4f} miss {miss:.4f} false {false:.4f}", flush=True)
+
+
+class Set:
+    """Clips of one length; every twentieth is kept for the test."""
+
+    def __init__(self, path, rng):
+        loaded = np.load(path)
+        order = rng.permutation(len(loaded["labels"]))
+        inputs, labels = loaded["inputs"][order], loaded["labels"][order]
+        held = max(1, len(order) // 20)
+        self.test_inputs, self.test_labels = inputs[:held].astype(np.float32), labels[:held]
+        self.inputs, self.labels = inputs[held:], labels[held:]
+        self.batch = max(1, BATCH_FRAMES // inputs.shape[1])
+
+    def batches(self, rng):
+        order = rng.permutation(len(self.inputs))
+        count = len(order) // self.batch
+        return order[: count * self.batch].reshape(count, self.batch)
 
 
 main(*sys.argv[1:])
