@@ -96,6 +96,32 @@ fn speech_after_minutes_of_noise_is_found_like_the_first() {
     assert_turns_are_found("call_agent.wav", &found, 1, "after noise");
 }
 
+#[test]
+fn speech_without_a_pause_is_one_utterance_cut_where_it_is_quiet() {
+    let sentences = (1..=12).map(|n| trimmed(&recording(&format!("s{n:02}.wav"))));
+    let once: Vec<f32> = sentences.flatten().collect();
+    let audio = once.repeat(4);
+    let outputs = segmented(Law::Pcmu, &audio);
+    let ended = outputs
+        .iter()
+        .filter(|output| matches!(output, Output::Ended { .. }));
+    assert_eq!(ended.count(), 1);
+    let mut start = Samples::ZERO;
+    for output in &outputs {
+        if let Output::PartClosed { end, last, .. } = output {
+            assert!(*end - start <= Samples::from_ms(58_000));
+            start = *end;
+            let at = usize::try_from(end.0).expect("some minutes");
+            let around = &audio[at - 240..(at + 240).min(audio.len())];
+            assert!(
+                *last || rms(around) < 0.2 * rms(&audio),
+                "a cut at {} ms",
+                end.as_ms()
+            );
+        }
+    }
+}
+
 /// Every sentence of the leg lies inside an utterance but for its fading ends, and what is sent is
 /// not much longer.
 fn assert_turns_are_found(leg: &str, found: &[(Samples, Samples)], slack: u64, what: &str) {
@@ -122,23 +148,40 @@ fn assert_turns_are_found(leg: &str, found: &[(Samples, Samples)], slack: u64, w
 }
 
 fn utterances(law: Law, audio: &[f32]) -> Vec<(Samples, Samples)> {
+    let mut found = Vec::new();
+    for output in segmented(law, audio) {
+        if let Output::Ended { start, end, .. } = output {
+            found.push((start, end));
+        }
+    }
+    found
+}
+
+fn segmented(law: Law, audio: &[f32]) -> Vec<Output> {
     let settings = Arc::new(Settings::default());
     let mut segmenter = Segmenter::new(settings, Kind::default().detector());
-    let mut found = Vec::new();
-    let mut drain = |segmenter: &mut Segmenter| {
-        while let Some(output) = segmenter.poll_output() {
-            if let Output::Ended { start, end, .. } = output {
-                found.push((start, end));
-            }
-        }
-    };
+    let mut outputs = Vec::new();
     for (index, audio) in audio.chunks_exact(FRAME_SAMPLES).enumerate() {
         segmenter.handle_frame(&frame(law, index, audio));
-        drain(&mut segmenter);
+        outputs.extend(std::iter::from_fn(|| segmenter.poll_output()));
     }
     segmenter.handle_end();
-    drain(&mut segmenter);
-    found
+    outputs.extend(std::iter::from_fn(|| segmenter.poll_output()));
+    outputs
+}
+
+/// Without the quiet at both ends.
+fn trimmed(audio: &[f32]) -> Vec<f32> {
+    let loud = |sample: &f32| sample.abs() > 0.02;
+    let first = audio.iter().position(loud).unwrap_or(0);
+    let last = audio.iter().rposition(loud).unwrap_or(0);
+    audio[first..last].to_vec()
+}
+
+fn rms(audio: &[f32]) -> f32 {
+    #[expect(clippy::cast_precision_loss, reason = "some minutes")]
+    let count = audio.len() as f32;
+    (audio.iter().map(|sample| sample * sample).sum::<f32>() / count).sqrt()
 }
 
 fn frame(law: Law, index: usize, audio: &[f32]) -> Frame {

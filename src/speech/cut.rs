@@ -45,10 +45,25 @@ pub fn at_pause(window: &[Piece], offset: Samples, settings: &Settings) -> Optio
         .take_while(|piece| !piece.is_speech)
         .count();
     let run = before.len() - quiet..before.len();
-    let pause = length(&window[run.clone()]);
+    let pause = &window[run.clone()];
     let cut = middle(window, run);
     let part = offset + length(&window[..cut]);
-    (quiet > 0 && pause >= good_pause(part, settings)).then_some(cut)
+    let good = quiet > 0 && length(pause) >= good_pause(part, settings) && is_quiet(pause, window);
+    good.then_some(cut)
+}
+
+/// Whether a pause is quieter than the speech around it: else the detector may only have missed
+/// some.
+fn is_quiet(pause: &[Piece], window: &[Piece]) -> bool {
+    let speech = window.iter().filter(|piece| piece.is_speech);
+    mean_level(pause.iter()) + PAUSE_DEPTH_DB <= mean_level(speech)
+}
+
+fn mean_level<'a>(pieces: impl Iterator<Item = &'a Piece>) -> f32 {
+    let (sum, count) = pieces.fold((0.0, 0.0), |(sum, count), piece| {
+        (sum + piece.level, count + 1.0)
+    });
+    sum / count
 }
 
 /// Finds the best place of a window that must be cut now: the boundary with the quietest
@@ -112,6 +127,8 @@ fn length(pieces: &[Piece]) -> Samples {
 const EASY_PAUSE: Samples = Samples::from_ms(300);
 /// A pause between phrases; less is a plosive that closes the mouth, or a doubt of the detector.
 const LEAST_PAUSE: Samples = Samples::from_ms(160);
+/// Even noise that drowns half the speech leaves its pauses so much quieter.
+const PAUSE_DEPTH_DB: f32 = 6.0;
 /// The surroundings of a boundary reach 160 ms to either side.
 const WEIGHTS: [f32; 8] = [8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0];
 /// How much quieter a piece counts that the detector takes for no speech.
@@ -146,6 +163,15 @@ mod tests {
         let early = at_pause(&window, Samples::from_ms(41_000), &SETTINGS);
         let late = at_pause(&window, Samples::from_ms(57_000), &SETTINGS);
         assert_eq!((early, late), (None, Some(15)));
+    }
+
+    #[test]
+    fn a_pause_as_loud_as_the_speech_is_a_doubt_of_the_detector() {
+        let mut window = window(&[(100, true), (15, false), (1, true)]);
+        for piece in &mut window[100..115] {
+            piece.level = -22.0;
+        }
+        assert_eq!(at_pause(&window, SETTINGS.search_from, &SETTINGS), None);
     }
 
     #[test]

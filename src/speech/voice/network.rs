@@ -181,5 +181,50 @@ const _: () = assert!(
     "the weights are of another network"
 );
 /// Log odds that begin speech, and that it needs to last.
-const ENTER: f32 = -1.0;
-const STAY: f32 = -2.0;
+const ENTER: f32 = 0.0;
+const STAY: f32 = -1.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_trainer_and_the_daemon_hear_the_same() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/s04.wav");
+        let samples = hound::WavReader::open(path).unwrap().into_samples();
+        let pcm: Vec<i16> = samples.map(Result::unwrap).collect();
+        let mut network = Network::new();
+        let (frames, _) = pcm.as_chunks();
+        let said: Vec<f32> = frames.iter().map(|frame| network.log_odds(frame)).collect();
+        // By `forward` of training/voice/train.py, on `features` of the same recording.
+        let trained = [
+            (0, -5.521),
+            (10, 3.636),
+            (30, 7.915),
+            (50, 5.753),
+            (70, 4.321),
+        ];
+        for (frame, log_odds) in trained {
+            let heard: f32 = said[frame];
+            assert!((heard - log_odds).abs() < 0.02, "frame {frame}: {heard}");
+        }
+    }
+
+    #[test]
+    fn a_reset_network_has_heard_nothing() {
+        let loud = std::array::from_fn(|n| if n / 20 % 2 == 0 { 9_000 } else { -9_000 });
+        let mut network = Network::new();
+        let first = network.log_odds(&loud);
+        network.log_odds(&loud);
+        network.reset();
+        assert_eq!(network.log_odds(&loud), first);
+    }
+
+    #[test]
+    fn the_tangent_is_near_enough() {
+        for tenth in -80..=80_i8 {
+            let x = f32::from(tenth) / 10.0;
+            assert!((tanh(x) - x.tanh()).abs() < 2e-4, "at {x}");
+        }
+    }
+}
