@@ -4,18 +4,22 @@
 //! live daemon and the replay of a capture run the same one.
 
 pub mod conversation;
+pub mod feedback;
 pub mod health;
 pub mod ledger;
 pub mod leg;
 pub mod loss;
 pub mod part;
 pub mod port;
+pub mod registration;
+pub mod snapshot;
 pub mod switchboard;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::call::feedback::Report;
 use crate::event::{Body, Event};
 use crate::media::{Frame, Law};
 
@@ -53,7 +57,14 @@ pub enum Output {
         /// The audio.
         frame: Frame,
     },
-    /// A call is over and forgotten; its id will not come again.
+    /// Send RTCP to the sender of a leg.
+    SendReport {
+        /// The local port of the leg's stream.
+        port: u16,
+        /// What to send, and where.
+        report: Report,
+    },
+    /// A call is over and forgotten; its key will not come again.
     CallForgotten {
         /// The call.
         call: CallKey,

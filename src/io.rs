@@ -3,6 +3,7 @@
 pub mod assignment;
 pub mod authenticator;
 mod connections;
+pub mod control;
 pub mod http;
 pub mod logging;
 pub mod media_worker;
@@ -14,4 +15,5 @@ mod session_gate;
 pub mod sockets;
 mod token_source;
 pub mod transport;
+pub mod unix_socket;
 pub mod websocket;

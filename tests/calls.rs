@@ -29,6 +29,7 @@ fn register(
         port,
         role: Some(role),
         role_source: RoleSource::Registered,
+        law: None,
         expected_source: ExpectedSource::Any,
     };
     let spec = CallSpec {

@@ -14,7 +14,8 @@ use std::time::Duration;
 use callscribe::config::SocketMode;
 use callscribe::config::file::Events;
 use callscribe::event::{Body, Event};
-use callscribe::io::publisher::{self, Publisher, PublisherError, PublisherThread};
+use callscribe::io::publisher::{self, Publisher, PublisherThread};
+use callscribe::io::unix_socket::SocketError;
 use serde_json::Value;
 
 struct Fixture {
@@ -216,7 +217,7 @@ fn socket_in_use_is_refused_by_name_and_a_dead_one_is_replaced() {
     let path = folder.path().join("events.sock");
     let living = UnixListener::bind(&path).unwrap();
     let error = publisher::start(&config(&path, 100)).unwrap_err();
-    assert!(matches!(error, PublisherError::InUse { .. }), "{error}");
+    assert!(matches!(error, SocketError::InUse { .. }), "{error}");
     assert!(
         error.to_string().contains(path.to_str().unwrap()),
         "{error}"
@@ -234,9 +235,6 @@ fn file_in_the_sockets_place_is_left_alone() {
     let path = folder.path().join("events.sock");
     std::fs::write(&path, "precious").unwrap();
     let error = publisher::start(&config(&path, 100)).unwrap_err();
-    assert!(
-        matches!(error, PublisherError::NotASocket { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, SocketError::NotASocket { .. }), "{error}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
 }

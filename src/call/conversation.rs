@@ -14,6 +14,7 @@ use crate::event::{
     rfc3339,
 };
 use crate::media::CallClock;
+use crate::media::receiver::ExpectedSource;
 
 /// What is known of a call before its first packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,21 @@ pub struct CallUpdate {
     pub metadata: Metadata,
     /// Roles by channel number.
     pub roles: Vec<(u8, Role)>,
+    /// Who may send a leg, by channel number.
+    pub expected_sources: Vec<(u8, ExpectedSource)>,
+}
+
+/// Why a call could not be updated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UpdateError {
+    /// The update speaks of a leg that the call does not have.
+    #[error("the call has no channel {channel}, only {legs} legs from 0 on")]
+    NoSuchLeg {
+        /// The channel.
+        channel: u8,
+        /// Legs of the call.
+        legs: usize,
+    },
 }
 
 /// A call.
@@ -60,6 +76,14 @@ pub struct Call {
     expected_since: Instant,
     phase: Phase,
     next_check: Instant,
+}
+
+impl CallUpdate {
+    /// Whether nothing of it goes into a line: who may send a leg is not told.
+    fn says_nothing_to_readers(&self) -> bool {
+        let is_about_call = self.from.is_some() || self.to.is_some() || self.direction.is_some();
+        !is_about_call && self.metadata.is_empty() && self.roles.is_empty()
+    }
 }
 
 /// Where a call is in its life.
@@ -205,8 +229,33 @@ impl Call {
         }
     }
 
-    /// Something was learned late.
+    /// Whether every leg that the update speaks of is there.
+    ///
+    /// # Errors
+    /// When one is not.
+    pub fn check_update(&self, update: &CallUpdate) -> Result<(), UpdateError> {
+        let roles = update.roles.iter().map(|&(channel, _)| channel);
+        let sources = update.expected_sources.iter().map(|&(channel, _)| channel);
+        let legs = self.legs.len();
+        match roles
+            .chain(sources)
+            .find(|&channel| usize::from(channel) >= legs)
+        {
+            Some(channel) => Err(UpdateError::NoSuchLeg { channel, legs }),
+            None => Ok(()),
+        }
+    }
+
+    /// Something was learned late; what is said of legs that are not there is ignored.
     pub fn handle_update(&mut self, update: CallUpdate, outbox: &mut Outbox, now: Instant) {
+        for &(channel, expected) in &update.expected_sources {
+            if let Some(leg) = self.legs.get_mut(usize::from(channel)) {
+                leg.set_expected_source(expected);
+            }
+        }
+        if update.says_nothing_to_readers() {
+            return;
+        }
         let has_metadata = !update.metadata.is_empty();
         let spec = &mut self.spec;
         spec.from = update.from.clone().or(spec.from.take());
@@ -261,6 +310,11 @@ impl Call {
     /// Its legs, in the order of their channel numbers.
     pub fn legs(&self) -> &[Leg] {
         &self.legs
+    }
+
+    /// The clock of all its legs.
+    pub const fn clock(&self) -> &CallClock {
+        &self.clock
     }
 
     const fn is_over(&self) -> bool {

@@ -69,6 +69,11 @@ impl Health {
         }
     }
 
+    /// What was told last, if anything.
+    pub const fn told(&self) -> Option<HealthState> {
+        self.told
+    }
+
     /// A frame came out of the receiver.
     pub fn note_frame(&mut self, sighting: Sighting, now: Instant) {
         self.last_frame = Some(now);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::asr::Recognition;
+use crate::call::feedback::Feedback;
 use crate::call::health::{Health, Sighting};
 use crate::call::ledger::Ledger;
 use crate::call::loss::LossRun;
@@ -12,7 +13,8 @@ use crate::call::part::{Closed, Outcome, Part, Parts};
 use crate::call::switchboard::{PortIndex, Settings};
 use crate::call::{CallKey, Outbox, Output, PartKey};
 use crate::event::{
-    AsrTrace, Body, Channel, ChannelStarted, Coverage, GapReason, Role, RoleSource, RtpFigures,
+    AsrTrace, Body, Channel, ChannelStarted, Coverage, GapReason, HealthState, Role, RoleSource,
+    RtpFigures,
     Transcript, WordTiming,
 };
 use crate::media::receiver::{self, Receiver, Statistics};
@@ -28,6 +30,8 @@ pub struct LegSpec {
     pub role: Option<Role>,
     /// How the role is known.
     pub role_source: RoleSource,
+    /// The law, if known; payload types decide what is decoded.
+    pub law: Option<Law>,
     /// Who may send it.
     pub expected_source: receiver::ExpectedSource,
 }
@@ -43,6 +47,7 @@ pub struct Leg {
     ledger: Ledger,
     loss: LossRun,
     health: Health,
+    feedback: Feedback,
     heard: Option<Heard>,
     open_part: Option<PartKey>,
     has_sender_left: bool,
@@ -72,6 +77,7 @@ struct Heard {
 impl Leg {
     /// A leg that waits for its first packet.
     pub fn new(context: Context, spec: LegSpec, settings: &Arc<Settings>, now: Instant) -> Self {
+        let feedback = Feedback::new(&context.call_id, context.channel);
         Self {
             receiver: Receiver::new(Arc::clone(&settings.receiver), spec.expected_source),
             segmenter: Segmenter::new(Arc::clone(&settings.speech), settings.detector.detector()),
@@ -82,6 +88,7 @@ impl Leg {
             ledger: Ledger::default(),
             loss: LossRun::default(),
             health: Health::new(now),
+            feedback,
             heard: None,
             open_part: None,
             has_sender_left: false,
@@ -121,6 +128,10 @@ impl Leg {
             .is_some_and(|deadline| now >= deadline)
         {
             self.segmenter.handle_end();
+        }
+        if let Some(report) = self.feedback.handle_timeout(&mut self.receiver, now) {
+            let port = self.context.port;
+            outbox.push(Output::SendReport { port, report });
         }
         self.drain(outbox, now);
     }
@@ -193,12 +204,20 @@ impl Leg {
         self.spec.role_source = role_source;
     }
 
+    /// Who may send the leg was learned late.
+    pub const fn set_expected_source(&mut self, expected: receiver::ExpectedSource) {
+        self.spec.expected_source = expected;
+        self.receiver.set_expected_source(expected);
+    }
+
     /// When [`Leg::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.receiver.poll_timeout(), self.stall_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let deadlines = [
+            self.receiver.poll_timeout(),
+            self.stall_deadline(),
+            self.feedback.poll_timeout(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     /// When the last packet of the leg was accepted.
@@ -237,10 +256,15 @@ impl Leg {
             channel: self.context.channel,
             role: self.spec.role,
             role_source: self.spec.role_source,
-            codec: self.heard.map(|heard| heard.law),
+            codec: self.heard.map(|heard| heard.law).or(self.spec.law),
             local_port: self.context.port,
             remote: self.heard.map(|heard| heard.remote.to_string()),
         }
+    }
+
+    /// What was said last of the leg's health; `None` while it was well from the start.
+    pub const fn health(&self) -> Option<HealthState> {
+        self.health.told()
     }
 
     /// The receiver, for its figures.
@@ -283,6 +307,9 @@ impl Leg {
                     remote,
                     start,
                 });
+                if self.settings.receiver_reports {
+                    self.feedback.begin(now);
+                }
                 self.publish_started(outbox, now);
             }
             receiver::Output::Frame(frame) => self.handle_frame(&frame, outbox, now),
@@ -304,7 +331,10 @@ impl Leg {
                 outbox.publish(&self.context.call_id, body, now);
             }
             receiver::Output::Health { state, detail } => self.health.note_fault(state, detail),
-            receiver::Output::Bye => self.has_sender_left = true,
+            receiver::Output::Bye => {
+                self.has_sender_left = true;
+                self.feedback.end();
+            }
         }
     }
 

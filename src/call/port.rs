@@ -103,6 +103,27 @@ impl Port {
         !is_old
     }
 
+    /// A datagram arrived that nothing was made of: a stream that would be heard makes the port rest, so that no call
+    /// is registered into it.
+    pub fn note_stray(
+        &mut self,
+        source: SocketAddr,
+        bytes: &[u8],
+        settings: &receiver::Settings,
+        now: Instant,
+    ) {
+        match &mut self.rest {
+            Some(rest) if now.saturating_duration_since(rest.last_arrival) < REST_SILENCE => {
+                rest.last_arrival = now;
+            }
+            Some(_) | None => {
+                if let Some(stream) = admitted_stream(settings, source, bytes) {
+                    self.rest(Some(stream), now);
+                }
+            }
+        }
+    }
+
     fn is_resting(&self, now: Instant) -> bool {
         self.rest.is_some_and(|rest| {
             now.saturating_duration_since(rest.last_arrival) < REST_SILENCE

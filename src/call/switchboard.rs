@@ -1,5 +1,7 @@
 //! The switchboard: which port carries which leg, and who may begin a call on a port that nobody registered.
 
+mod registration;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +15,7 @@ use crate::call::{CallKey, Outbox, Output, PartKey, WallClock};
 use crate::event::{EndReason, GapReason, Metadata, Role, RoleSource};
 use crate::media::receiver::{self, ExpectedSource};
 use crate::speech::{utterance, voice};
+pub use registration::RegisterError;
 
 /// What every call of a worker has in common.
 #[derive(Clone, Debug)]
@@ -31,6 +34,8 @@ pub struct Settings {
     pub registered_idle_timeout: Duration,
     /// Whether a sender on a port that nobody registered begins a call of its own.
     pub unregistered_calls: bool,
+    /// Whether senders get receiver reports (RFC 3550 §6.4.2).
+    pub receiver_reports: bool,
     /// Whether every frame is put out as [`Output::Heard`], for a recording.
     pub monitor: bool,
 }
@@ -48,17 +53,6 @@ pub struct Line {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PortIndex(usize);
 
-/// Why a call could not be registered.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RegisterError {
-    /// The port belongs to another call.
-    #[error("port {0} is in use by another call")]
-    PortInUse(u16),
-    /// There is a call of that id already.
-    #[error("a call with id {0:?} exists already")]
-    DuplicateId(Arc<str>),
-}
-
 /// The calls of one worker and the ports they are plugged into.
 ///
 /// Contract: give one input, drain [`Switchboard::poll_output`], then ask [`Switchboard::poll_timeout`].
@@ -69,6 +63,7 @@ pub struct Switchboard {
     calls: Vec<Option<Call>>,
     deadlines: Vec<Option<Instant>>,
     next_serial: u32,
+    next_port: usize,
     is_closed: bool,
     strays: u64,
     outbox: Outbox,
@@ -84,6 +79,7 @@ impl Switchboard {
             calls: Vec::new(),
             deadlines: Vec::new(),
             next_serial: 0,
+            next_port: 0,
             is_closed: false,
             strays: 0,
             outbox: Outbox::new(wall),
@@ -103,23 +99,6 @@ impl Switchboard {
             self.ports[port.0].line.get_or_insert(index);
         }
         self.lines.push(line);
-    }
-
-    /// Registers a call: its ports are its own until it ends.
-    ///
-    /// # Errors
-    /// When a port is taken or rests, or when the id is taken.
-    pub fn register(&mut self, spec: CallSpec, now: Instant) -> Result<CallKey, RegisterError> {
-        if self.find(&spec.id).is_some() {
-            return Err(RegisterError::DuplicateId(spec.id));
-        }
-        for leg in &spec.legs {
-            let port = &self.ports[leg.port.0];
-            if !port.is_free(now) {
-                return Err(RegisterError::PortInUse(port.number));
-            }
-        }
-        Ok(self.plug_in(spec, now))
     }
 
     /// A datagram arrived on a port.
@@ -220,6 +199,11 @@ impl Switchboard {
         self.deadlines.iter().flatten().min().copied()
     }
 
+    /// What every call has in common.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// Datagrams that came to a port without a call and began none.
     pub const fn strays(&self) -> u64 {
         self.strays
@@ -281,6 +265,10 @@ impl Switchboard {
     ) -> Option<PortUse> {
         let settings = Arc::clone(&self.settings);
         let port = self.ports.get_mut(index.0)?;
+        if port.line.is_none() && !settings.unregistered_calls {
+            port.note_stray(source, bytes, &settings.receiver, now);
+            return None;
+        }
         if self.is_closed || !port.admits(source, bytes, &settings.receiver, now) {
             return None;
         }
@@ -288,10 +276,8 @@ impl Switchboard {
         let begun_ms = self.outbox.wall.at(now).as_millisecond();
         let spec = if let Some(line) = port.line.and_then(|line| self.lines.get(line)) {
             line.call(begun_ms, settings.idle_timeout)
-        } else if settings.unregistered_calls {
-            unregistered_call(index, number, begun_ms, settings.idle_timeout)
         } else {
-            return None;
+            unregistered_call(index, number, begun_ms, settings.idle_timeout)
         };
         self.plug_in(spec, now);
         self.ports.get(index.0)?.taken_by
@@ -365,6 +351,7 @@ impl Line {
                 port,
                 role,
                 role_source,
+                law: None,
                 expected_source: ExpectedSource::Any,
             }
         };
@@ -385,6 +372,7 @@ fn unregistered_call(
         port,
         role: None,
         role_source: RoleSource::Unknown,
+        law: None,
         expected_source: ExpectedSource::Any,
     };
     CallSpec {

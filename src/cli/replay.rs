@@ -288,7 +288,7 @@ impl Replay {
                         recording.write(&call.spec().id, channel, &frame)?;
                     }
                 }
-                Output::CallForgotten { .. } => {}
+                Output::SendReport { .. } | Output::CallForgotten { .. } => {}
             }
         }
         Ok(())

@@ -14,11 +14,13 @@ use tracing::{error, info, warn};
 
 use crate::cli::exit;
 use crate::config::{self, ConfigError, File, RecogniserError};
+use crate::io::control::{self, ControlError};
 use crate::io::media_worker::{self, Assignment, Command, MediaWorker};
 use crate::io::provider::Provider;
-use crate::io::publisher::{self, PublisherError};
+use crate::io::publisher;
 use crate::io::recogniser::Recogniser;
 use crate::io::sockets::{self, BindError};
+use crate::io::unix_socket::SocketError;
 use crate::io::{assignment, logging};
 use crate::speech::utterance::SettingsError;
 
@@ -46,7 +48,9 @@ enum RunError {
     #[error(transparent)]
     Bind(#[from] BindError),
     #[error(transparent)]
-    Publisher(#[from] PublisherError),
+    Socket(#[from] SocketError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
     #[error(transparent)]
     Recogniser(#[from] RecogniserError),
     #[error(transparent)]
@@ -108,6 +112,8 @@ async fn supervise(config: &File) -> Result<(), RunError> {
         )?);
     }
     drop(publisher);
+    let commands = workers.iter().map(|worker| worker.commands.clone());
+    let control = control::start(config, commands.collect())?;
     announce(config, workers.len());
 
     let stopped_by_itself = tokio::select! {
@@ -120,6 +126,7 @@ async fn supervise(config: &File) -> Result<(), RunError> {
         "stopping: the last words are being recognised"
     );
     let is_well = drain(workers, &mut stop).await && !stopped_by_itself;
+    control.stop().await;
     publisher_thread.join();
     info!("stopped");
     if is_well {
@@ -134,6 +141,7 @@ fn announce(config: &File, workers: usize) {
         version = env!("CARGO_PKG_VERSION"),
         rtp = %format_args!("{}:{}", config.rtp.bind_address, config.rtp.port_range),
         events = %config.events.socket.display(),
+        control = %config.control_socket().display(),
         recogniser = %config.asr.endpoint,
         workers,
         "ready"
@@ -224,8 +232,11 @@ impl StopSignals {
 const fn exit_code(error: &RunError) -> u8 {
     match error {
         RunError::Config(_) | RunError::Recogniser(_) | RunError::Speech(_) => exit::CONFIG,
-        RunError::Bind(_) | RunError::Publisher(_) | RunError::System(_) => exit::OS_ERROR,
-        RunError::Worker(_) => exit::OS_ERROR,
+        RunError::Bind(_)
+        | RunError::Socket(_)
+        | RunError::Control(_)
+        | RunError::Worker(_)
+        | RunError::System(_) => exit::OS_ERROR,
         RunError::WorkerDied => exit::SOFTWARE,
     }
 }

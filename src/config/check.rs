@@ -19,6 +19,7 @@ impl File {
         self.speech.check()?;
         self.asr.check()?;
         check_lines(&self.line, &self.rtp)?;
+        self.check_control()?;
         if self.events.backlog_lines < 100 {
             return Err(("events.backlog-lines", "expected at least 100".to_owned()));
         }
@@ -27,6 +28,29 @@ impl File {
             .parse::<tracing_subscriber::EnvFilter>()
             .map(|_| ())
             .map_err(|error| ("log.level", format!("{:?}: {error}", self.log.level)))
+    }
+
+    fn check_control(&self) -> Result<(), Fault> {
+        if self.control_socket() == self.events.socket {
+            let message = "is events.socket too; each needs a socket of its own";
+            return Err(("control.socket", message.to_owned()));
+        }
+        match self.control.listen {
+            Some(address) if !address.ip().to_canonical().is_loopback() => {
+                let expected = "expected a loopback address such as 127.0.0.1:8089: whoever can \
+                                reach the control API can end every call";
+                Err(("control.listen", format!("{address}: {expected}")))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether the control API has a port to give out: an even one that no line owns.
+    fn has_free_port(&self) -> bool {
+        let legs = self.line.iter().flat_map(|line| &line.legs);
+        let taken: BTreeSet<u16> = legs.map(|leg| leg.port).collect();
+        let mut ports = self.rtp.port_range.ports();
+        ports.any(|port| port % 2 == 0 && !taken.contains(&port))
     }
 
     /// What is legal but foolish, as sentences.
@@ -43,9 +67,10 @@ impl File {
                 "rtp.allowed-sources lets the whole world send audio; {advice}"
             ));
         }
-        if self.line.is_empty() && !self.rtp.unregistered_calls {
+        if self.line.is_empty() && !self.rtp.unregistered_calls && !self.has_free_port() {
             warnings.push(
-                "no [[line]] is configured and rtp.unregistered-calls is off: no call can begin"
+                "rtp.port-range has no even port, no [[line]] is configured and \
+                 rtp.unregistered-calls is off: no call can begin"
                     .to_owned(),
             );
         }
@@ -62,6 +87,10 @@ impl File {
 impl Rtp {
     fn check(&self) -> Result<(), Fault> {
         self.payload_types.check()?;
+        if self.advertise_address.is_some_and(|ip| ip.is_unspecified()) {
+            let message = "nobody can send to the unspecified address; name one of this host";
+            return Err(("rtp.advertise-address", message.to_owned()));
+        }
         if self.allowed_sources.is_empty() {
             let message = "is empty: nobody would be heard; name the networks of your PBX";
             return Err(("rtp.allowed-sources", message.to_owned()));

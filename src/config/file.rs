@@ -1,7 +1,7 @@
 //! The tables of the configuration file. Units are in the names of the keys; `conf/callscribe.toml` shows each with its
 //! default, and `docs/config.md` says what gets worse in either direction.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -24,6 +24,8 @@ pub struct File {
     pub asr: Asr,
     /// `[events]`: where the lines go.
     pub events: Events,
+    /// `[control]`: who may announce calls.
+    pub control: Control,
     /// `[log]`: what the daemon says of itself.
     pub log: Log,
     /// `[[line]]`: fixed ports with fixed roles.
@@ -43,10 +45,14 @@ pub struct Rtp {
     pub allowed_sources: Vec<IpNet>,
     /// Whether a sender on a port that nobody registered begins a call of its own.
     pub unregistered_calls: bool,
+    /// Address that senders are told to send to; worked out if absent.
+    pub advertise_address: Option<IpAddr>,
     /// How long a hole in the sequence waits for its packet.
     pub reorder_wait_ms: Milliseconds<0, 1_000>,
     /// Whether lost audio is concealed (ITU-T G.711 Appendix I) or heard as silence.
     pub conceal_loss: bool,
+    /// Whether senders get RTCP receiver reports.
+    pub receiver_reports: bool,
     /// A call that nobody registered ends after so long without a packet.
     pub idle_timeout_ms: Milliseconds<1_000, 86_400_000>,
     /// A registered call ends after so long without a packet.
@@ -177,6 +183,18 @@ pub struct Events {
     pub max_readers: usize,
 }
 
+/// `[control]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Control {
+    /// Unix socket of the control API; `control.sock` beside `events.socket` if absent.
+    pub socket: Option<PathBuf>,
+    /// Its permissions.
+    pub socket_mode: SocketMode,
+    /// Loopback address of the control API, besides.
+    pub listen: Option<SocketAddr>,
+}
+
 /// `[log]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -214,8 +232,10 @@ impl Default for Rtp {
             port_range: PortRange::new(20_000, 20_999),
             allowed_sources: private_networks(),
             unregistered_calls: false,
+            advertise_address: None,
             reorder_wait_ms: Milliseconds::new(100),
             conceal_loss: true,
+            receiver_reports: false,
             idle_timeout_ms: Milliseconds::new(60_000),
             registered_idle_timeout_ms: Milliseconds::new(14_400_000),
             tick_ms: Milliseconds::new(5),
@@ -287,6 +307,16 @@ impl Default for Events {
             socket_mode: SocketMode(0o660),
             backlog_lines: 10_000,
             max_readers: 100,
+        }
+    }
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self {
+            socket: None,
+            socket_mode: SocketMode(0o660),
+            listen: None,
         }
     }
 }

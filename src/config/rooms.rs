@@ -50,8 +50,15 @@ impl File {
             idle_timeout: self.rtp.idle_timeout_ms.duration(),
             registered_idle_timeout: self.rtp.registered_idle_timeout_ms.duration(),
             unregistered_calls: self.rtp.unregistered_calls,
+            receiver_reports: self.rtp.receiver_reports,
             monitor: false,
         })
+    }
+
+    /// The Unix socket of the control API.
+    pub fn control_socket(&self) -> PathBuf {
+        let beside = || self.events.socket.with_file_name("control.sock");
+        self.control.socket.clone().unwrap_or_else(beside)
     }
 
     /// How datagrams are received.

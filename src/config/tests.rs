@@ -70,6 +70,15 @@ fn contradictions_between_keys_are_refused_by_key() {
             "[[line]]\nname = \"a\"\nlegs = [{ port = 7 }]\n",
             "line.legs.port",
         ),
+        ("[control]\nlisten = \"0.0.0.0:8089\"\n", "control.listen"),
+        (
+            "[events]\nsocket = \"/a/s\"\n[control]\nsocket = \"/a/s\"\n",
+            "control.socket",
+        ),
+        (
+            "[rtp]\nadvertise-address = \"0.0.0.0\"\n",
+            "rtp.advertise-address",
+        ),
         ("[log]\nlevel = \"a=b=c\"\n", "log.level"),
     ] {
         let error = error_of(text);
@@ -79,9 +88,20 @@ fn contradictions_between_keys_are_refused_by_key() {
 
 #[test]
 fn configuration_that_hears_nobody_is_warned_about() {
-    let file = parse(Path::new("x"), "").unwrap();
-    let warnings = file.warnings().join("\n");
-    assert!(warnings.contains("no call can begin"), "{warnings}");
+    let warnings = |text| parse(Path::new("x"), text).unwrap().warnings().join("\n");
+    let foolish = warnings("[rtp]\nport-range = \"20001\"\n");
+    assert!(foolish.contains("no call can begin"), "{foolish}");
+    assert_eq!(warnings(""), "", "the control API can register calls");
+}
+
+#[test]
+fn control_socket_is_beside_the_events_socket_unless_named() {
+    let path = |text| parse(Path::new("x"), text).unwrap().control_socket();
+    assert_eq!(path(""), Path::new("/run/callscribe/control.sock"));
+    let beside = path("[events]\nsocket = \"/tmp/a/events.sock\"\n");
+    assert_eq!(beside, Path::new("/tmp/a/control.sock"));
+    let named = path("[control]\nsocket = \"/tmp/b.sock\"\n");
+    assert_eq!(named, Path::new("/tmp/b.sock"));
 }
 
 #[test]

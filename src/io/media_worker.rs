@@ -10,6 +10,7 @@
     reason = "the clock of the core is read here"
 )]
 
+mod orders;
 mod recognition;
 
 use std::io;
@@ -22,14 +23,17 @@ use mio::{Events, Interest, Poll, Token};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::MissedTickBehavior;
-use tracing::{error, info, warn};
+use tracing::{error, info, trace, warn};
 
+use crate::call::feedback;
 use crate::call::switchboard::{Line, PortIndex, Settings, Switchboard};
 use crate::call::{Output, WallClock};
 use crate::config::file;
-use crate::event::{EndReason, GapReason};
+use crate::event::GapReason;
 use crate::io::publisher::Publisher;
 use crate::io::recogniser::Recogniser;
+use orders::Farewells;
+pub use orders::{Command, Survey};
 use recognition::{Recognitions, Report};
 
 /// Largest datagram that can be audio: beyond any MTU that carries RTP. Longer ones arrive cut and are refused.
@@ -58,16 +62,6 @@ pub struct Assignment {
     pub settings: Arc<Settings>,
     /// How often it wakes.
     pub tick: Duration,
-}
-
-/// What a worker is told from other threads.
-#[derive(Debug)]
-pub enum Command {
-    /// End every call, begin none, and stop when the last words have their text, or at the deadline.
-    Drain {
-        /// When to give up on what is still being recognised.
-        deadline: Instant,
-    },
 }
 
 /// A running worker.
@@ -180,6 +174,7 @@ fn set_up(
         recognitions: Recognitions::new(make_recogniser()),
         publisher,
         orders,
+        farewells: Farewells::default(),
         draining: None,
         next_wall_clock: Instant::now(),
         next_stray_report: Instant::now() + STRAY_REPORT_INTERVAL,
@@ -206,6 +201,7 @@ struct Worker {
     recognitions: Recognitions,
     publisher: Publisher,
     orders: mpsc::Receiver<Command>,
+    farewells: Farewells,
     draining: Option<Instant>,
     next_wall_clock: Instant,
     next_stray_report: Instant,
@@ -219,11 +215,13 @@ impl Worker {
         loop {
             ticks.tick().await;
             let now = Instant::now();
+            self.read_clocks(now);
             if let Err(error) = self.receive(now) {
                 error!(%error, "cannot wait for datagrams; the worker stops");
                 return;
             }
-            // After receiving: a call that is told to end keeps what had arrived.
+            // After receiving: a call that is told to end keeps what had arrived, and one that is registered
+            // does not get it.
             self.take_orders(now);
             self.switchboard.handle_timeout(now);
             self.take_reports(now);
@@ -234,7 +232,7 @@ impl Worker {
         }
     }
 
-    fn take_orders(&mut self, now: Instant) {
+    fn read_clocks(&mut self, now: Instant) {
         if now >= self.next_wall_clock {
             self.next_wall_clock = now + WALL_CLOCK_INTERVAL;
             self.switchboard.set_wall_clock(wall_clock());
@@ -242,14 +240,6 @@ impl Worker {
         if now >= self.next_stray_report {
             self.next_stray_report = now + STRAY_REPORT_INTERVAL;
             self.report_strays();
-        }
-        while let Ok(order) = self.orders.try_recv() {
-            match order {
-                Command::Drain { deadline } => {
-                    self.draining = Some(deadline);
-                    self.switchboard.handle_close(EndReason::Shutdown, now);
-                }
-            }
         }
     }
 
@@ -326,12 +316,27 @@ impl Worker {
     fn perform(&mut self) {
         while let Some(output) = self.switchboard.poll_output() {
             match output {
-                Output::Publish(event) => self.publisher.publish(event),
+                Output::Publish(event) => {
+                    self.farewells.note(&event);
+                    self.publisher.publish(event);
+                }
                 Output::OpenPart { key, law } => self.recognitions.open(key, law),
                 Output::Audio { key, frame } => self.recognitions.append(key, &frame),
                 Output::ClosePart { key } => self.recognitions.close(key),
+                Output::SendReport { port, report } => self.send_report(port, &report),
                 Output::Heard { .. } | Output::CallForgotten { .. } => {}
             }
+        }
+    }
+
+    /// A report is worth one try: the next one says more.
+    fn send_report(&self, port: u16, report: &feedback::Report) {
+        let above = if report.is_muxed { port } else { port + 1 };
+        let on = |number| self.sockets.iter().find(|socket| socket.number == number);
+        if let Some(port) = on(above).or_else(|| on(port))
+            && let Err(error) = port.socket.send_to(&report.packet, report.to)
+        {
+            trace!(%error, to = %report.to, "a receiver report was not sent");
         }
     }
 

@@ -14,8 +14,7 @@ mod reader;
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,6 +30,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::config::file;
 use crate::event::{Body, Event};
+use crate::io::unix_socket::{self, SocketError};
 use backlog::Backlog;
 
 /// Events on their way to the publisher; a full queue drops the newest, counts it and says so in an `error` line.
@@ -38,34 +38,6 @@ const QUEUE_EVENTS: usize = 65_536;
 
 /// How long readers have for the last lines when the daemon stops.
 const CLOSING_TIME: Duration = Duration::from_secs(3);
-
-/// Why the publisher cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum PublisherError {
-    /// Somebody listens on the socket.
-    #[error(
-        "{} is in use: another process listens on it; stop that process or set events.socket",
-        path.display()
-    )]
-    InUse {
-        /// The socket.
-        path: PathBuf,
-    },
-    /// Something that is no socket is in its place.
-    #[error("{} exists and is not a socket; remove it or set events.socket", path.display())]
-    NotASocket {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The system refused.
-    #[error("cannot listen on {}: {source}", path.display())]
-    Refused {
-        /// The socket.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-}
 
 /// The sending end: media workers hold one each.
 #[derive(Clone, Debug)]
@@ -106,8 +78,8 @@ impl PublisherThread {
 ///
 /// # Errors
 /// When the socket cannot be bound.
-pub fn start(config: &file::Events) -> Result<(Publisher, PublisherThread), PublisherError> {
-    let listener = bind(&config.socket, config.socket_mode.0)?;
+pub fn start(config: &file::Events) -> Result<(Publisher, PublisherThread), SocketError> {
+    let listener = unix_socket::bind(&config.socket, config.socket_mode, "events.socket")?;
     let (queue, events) = mpsc::channel(QUEUE_EVENTS);
     let publisher = Publisher {
         queue,
@@ -130,8 +102,9 @@ pub fn start(config: &file::Events) -> Result<(Publisher, PublisherThread), Publ
     let thread = thread::Builder::new()
         .name("publisher".to_owned())
         .spawn(body);
-    let thread = thread.map_err(|source| PublisherError::Refused {
+    let thread = thread.map_err(|source| SocketError::Refused {
         path: config.socket.clone(),
+        key: "events.socket",
         source,
     })?;
     Ok((
@@ -253,30 +226,4 @@ fn admit(
         // Out of descriptors, or a reader that left at once: the next one may succeed.
         Err(error) => warn!(%error, "cannot accept a reader"),
     }
-}
-
-/// Binds the socket, in place of one that nobody listens on any more.
-fn bind(path: &Path, mode: u32) -> Result<std::os::unix::net::UnixListener, PublisherError> {
-    let refused = |source| PublisherError::Refused {
-        path: path.to_owned(),
-        source,
-    };
-    if let Ok(found) = std::fs::symlink_metadata(path) {
-        if !found.file_type().is_socket() {
-            return Err(PublisherError::NotASocket {
-                path: path.to_owned(),
-            });
-        }
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(PublisherError::InUse {
-                path: path.to_owned(),
-            });
-        }
-        std::fs::remove_file(path).map_err(refused)?;
-    }
-    let listener = std::os::unix::net::UnixListener::bind(path).map_err(refused)?;
-    let permissions = std::fs::Permissions::from_mode(mode);
-    std::fs::set_permissions(path, permissions).map_err(refused)?;
-    listener.set_nonblocking(true).map_err(refused)?;
-    Ok(listener)
 }

@@ -68,6 +68,7 @@ pub struct Receiver {
     notices: VecDeque<Output>,
     wall_clock: Option<WallClock>,
     last_report: Option<(u64, Instant)>,
+    rtcp_path: Option<RtcpPath>,
 }
 
 /// What the receiver asks of the leg. `Frame` and `Silence` tile the leg from its start without
@@ -123,6 +124,24 @@ pub struct WallClock {
     pub position: Samples,
 }
 
+/// The sender's end of RTCP, and with it ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RtcpPath {
+    /// On the ports of the stream (RFC 5761).
+    Muxed(SocketAddr),
+    /// On ports of its own; ours is the one above the stream's (RFC 3550 §11).
+    Apart(SocketAddr),
+}
+
+impl RtcpPath {
+    /// The sender's end.
+    pub const fn address(self) -> SocketAddr {
+        match self {
+            Self::Muxed(address) | Self::Apart(address) => address,
+        }
+    }
+}
+
 /// The stream that is heard.
 #[derive(Debug)]
 struct Heard {
@@ -150,7 +169,13 @@ impl Receiver {
             notices: VecDeque::new(),
             wall_clock: None,
             last_report: None,
+            rtcp_path: None,
         }
+    }
+
+    /// Who may send was learned late; a heard stream that is not of it is refused from now on.
+    pub const fn set_expected_source(&mut self, expected: ExpectedSource) {
+        self.expected = expected;
     }
 
     /// Takes a datagram of the leg's RTP port; the first accepted one of a call starts its clock.
@@ -171,7 +196,7 @@ impl Receiver {
         }
         match datagram {
             Datagram::Rtp(packet) => self.handle_rtp(source, &packet, clock, now),
-            Datagram::Rtcp => self.handle_permitted_rtcp(source, bytes, now),
+            Datagram::Rtcp => self.handle_permitted_rtcp(RtcpPath::Muxed(source), bytes, now),
             Datagram::Stun => self.counters.stun += 1,
             Datagram::Malformed => self.counters.malformed += 1,
             Datagram::NotRtp => self.counters.not_rtp += 1,
@@ -185,7 +210,7 @@ impl Receiver {
         if !self.permits(source.ip(), None) {
             self.refuse_source(source, now);
         } else if matches!(Datagram::classify(bytes), Datagram::Rtcp) {
-            self.handle_permitted_rtcp(source, bytes, now);
+            self.handle_permitted_rtcp(RtcpPath::Apart(source), bytes, now);
         } else {
             self.counters.not_rtp += 1;
         }
@@ -270,6 +295,16 @@ impl Receiver {
     /// Where the heard stream comes from.
     pub fn remote(&self) -> Option<SocketAddr> {
         self.heard.as_ref().map(|heard| heard.id.source)
+    }
+
+    /// Where RTCP to the heard sender goes: where its own comes from, else to the port above its RTP (RFC 3550 §11).
+    pub fn rtcp_path(&self) -> Option<RtcpPath> {
+        let remote = self.remote()?;
+        let known = self
+            .rtcp_path
+            .filter(|path| path.address().ip() == remote.ip());
+        let above = || Some(SocketAddr::new(remote.ip(), remote.port().checked_add(1)?));
+        known.or_else(|| above().map(RtcpPath::Apart))
     }
 
     /// The sender's wall clock, if it told.

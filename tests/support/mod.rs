@@ -303,7 +303,14 @@ impl Speech {
     /// Asserts that a text names every second of the stream once, whole and in order, and no other.
     #[track_caller]
     pub fn assert_is_whole_in(&self, text: &str) {
-        let heard: Vec<(u16, u64, u64)> = text.split_whitespace().map(parse_second).collect();
+        let mut heard: Vec<(u16, u64, u64)> = Vec::new();
+        for (stream, second, milliseconds) in text.split_whitespace().map(parse_second) {
+            match heard.last_mut() {
+                // A second that a cut divided between two parts.
+                Some(last) if (last.0, last.1) == (stream, second) => last.2 += milliseconds,
+                _ => heard.push((stream, second, milliseconds)),
+            }
+        }
         let names: Vec<_> = heard
             .iter()
             .map(|&(stream, second, _)| (stream, second))

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use callscribe::asr::Recognition;
+use callscribe::call::feedback::Report;
 use callscribe::call::switchboard::{PortIndex, Settings, Switchboard};
 use callscribe::call::{Output, PartKey, WallClock};
 use callscribe::config::File;
@@ -35,6 +36,8 @@ pub(crate) struct VirtualCalls {
     /// The audio of every part so far, as the recogniser got it.
     pub(crate) heard: BTreeMap<PartKey, Vec<u8>>,
     pub(crate) open_parts: usize,
+    /// Every receiver report so far.
+    pub(crate) reports: Vec<Report>,
     due: Vec<(Instant, PartKey)>,
     unanswered: Vec<PartKey>,
 }
@@ -51,6 +54,7 @@ impl VirtualCalls {
             lines: Vec::new(),
             heard: BTreeMap::new(),
             open_parts: 0,
+            reports: Vec::new(),
             due: Vec::new(),
             unanswered: Vec::new(),
         }
@@ -119,6 +123,7 @@ impl VirtualCalls {
                 }
                 Output::Audio { key, frame } => self.hear(key, &frame),
                 Output::ClosePart { key } => self.close(key),
+                Output::SendReport { report, .. } => self.reports.push(report),
                 Output::Heard { .. } | Output::CallForgotten { .. } => {}
             }
         }

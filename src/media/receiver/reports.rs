@@ -1,21 +1,21 @@
 //! What RTCP tells the leg.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{Output, Receiver, WallClock};
+use super::{Output, Receiver, RtcpPath, WallClock};
 use crate::media::rtcp::{self, Report, SenderInfo};
 
 impl Receiver {
     /// Takes RTCP from a permitted address; reports of anybody but the heard sender are ignored.
-    pub(super) fn handle_permitted_rtcp(&mut self, source: SocketAddr, bytes: &[u8], now: Instant) {
+    pub(super) fn handle_permitted_rtcp(&mut self, path: RtcpPath, bytes: &[u8], now: Instant) {
         self.counters.rtcp += 1;
         let Some(heard) = &mut self.heard else {
             return;
         };
-        if heard.id.source.ip() != source.ip() {
+        if heard.id.source.ip() != path.address().ip() {
             return;
         }
+        self.rtcp_path = Some(path);
         let ssrc = heard.id.ssrc;
         for report in rtcp::reports(bytes) {
             match report {

@@ -1,0 +1,94 @@
+//! Why a request is refused: a status, a word for programs and a sentence for people.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use hyper::StatusCode;
+use serde_json::json;
+
+use crate::call::conversation::UpdateError;
+use crate::call::switchboard::RegisterError;
+
+/// Why a request is refused.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApiError {
+    #[error("{0}")]
+    Invalid(String),
+    #[error("{0}")]
+    Forbidden(&'static str),
+    #[error("there is no call {0:?}; it may have ended")]
+    NoSuchCall(String),
+    #[error("there is nothing here; GET /v1/openapi.json describes what there is")]
+    NoSuchRoute,
+    #[error("this method has no meaning here; the Allow header names those that have")]
+    MethodNotAllowed,
+    #[error("the body did not come within {0} seconds")]
+    BodyTooSlow(u64),
+    #[error("the body is longer than {0} bytes")]
+    BodyTooLong(usize),
+    #[error("a call with id {0:?} exists already")]
+    DuplicateId(String),
+    #[error("{0}")]
+    NoFreePort(RegisterError),
+    #[error("the daemon is stopping")]
+    Stopping,
+    #[error("a media worker does not answer; the daemon is past its capacity")]
+    Overloaded,
+}
+
+impl ApiError {
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::NoSuchCall(_) | Self::NoSuchRoute => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTooSlow(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::DuplicateId(_) => StatusCode::CONFLICT,
+            Self::NoFreePort(_) | Self::Stopping | Self::Overloaded => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+
+    const fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "invalid_request",
+            Self::Forbidden(_) => "forbidden",
+            Self::NoSuchCall(_) => "no_such_call",
+            Self::NoSuchRoute => "no_such_route",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::BodyTooSlow(_) => "body_too_slow",
+            Self::BodyTooLong(_) => "body_too_long",
+            Self::DuplicateId(_) => "duplicate_id",
+            Self::NoFreePort(_) => "no_free_port",
+            Self::Stopping => "stopping",
+            Self::Overloaded => "overloaded",
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = json!({"error": {"code": self.code(), "message": self.to_string()}});
+        (self.status(), Json(body)).into_response()
+    }
+}
+
+impl From<RegisterError> for ApiError {
+    fn from(error: RegisterError) -> Self {
+        match error {
+            RegisterError::DuplicateId(id) => Self::DuplicateId(id.to_string()),
+            RegisterError::PortInUse(_) | RegisterError::NoFreePort { .. } => {
+                Self::NoFreePort(error)
+            }
+            RegisterError::Closed => Self::Stopping,
+        }
+    }
+}
+
+impl From<UpdateError> for ApiError {
+    fn from(error: UpdateError) -> Self {
+        Self::Invalid(format!("legs: {error}"))
+    }
+}
