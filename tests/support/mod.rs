@@ -360,13 +360,22 @@ pub fn balanced(ended: &Value, channel: usize, field: &str) -> u64 {
             "{leg}"
         );
     }
-    let leg = coverage
-        .iter()
-        .find(|leg| leg["channel"] == channel)
-        .expect("the leg is covered");
+    let leg = covered(ended, channel);
     leg[field]
         .as_u64()
         .unwrap_or_else(|| panic!("{field} in {leg}"))
+}
+
+/// The coverage of one leg.
+#[track_caller]
+pub fn covered(ended: &Value, channel: usize) -> &Value {
+    let coverage = ended["coverage"]
+        .as_array()
+        .expect("call_ended has coverage");
+    coverage
+        .iter()
+        .find(|leg| leg["channel"] == channel)
+        .expect("the leg is covered")
 }
 
 /// Runs a sender to its end.

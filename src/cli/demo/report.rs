@@ -200,9 +200,10 @@ fn write_coverage(f: &mut fmt::Formatter<'_>, leg: &Value) -> fmt::Result {
     let channel = leg["channel"].as_u64().unwrap_or(0);
     writeln!(
         f,
-        "Coverage of {:<8}  {} ms received + {} lost; of it {} speech + {} silence; of the speech {} \
+        "Coverage of {:<8}  {} packets, {} ms received + {} lost; of it {} speech + {} silence; of the speech {} \
          transcribed + {} in gaps",
         speaker(channel),
+        leg["rtp"]["packets"].as_u64().unwrap_or(0),
         ms("received_ms"),
         ms("lost_ms"),
         ms("speech_ms"),
@@ -263,7 +264,7 @@ mod tests {
             final_text("u1", 1, 2100, 3200, "在见", "2026-01-01T00:00:03.250Z"),
             final_text("u2", 1, 9000, 9100, "嗯", "2026-01-01T00:00:09.900Z"),
             json!({"event": "call_ended", "coverage": [{"channel": 0, "received_ms": 4000,
-                "lost_ms": 20, "speech_ms": 1400, "silence_ms": 2600, "transcribed_ms": 1400}]}),
+                "lost_ms": 20, "speech_ms": 1400, "silence_ms": 2600, "transcribed_ms": 1400, "rtp": {"packets": 201}}]}),
         ] {
             report.add(&event);
         }
@@ -289,7 +290,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("4000 ms received + 20 lost; of it 1400 speech"),
+            text.contains("201 packets, 4000 ms received + 20 lost; of it 1400 speech"),
             "{text}"
         );
     }
