@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::asr::session::AudioFormat;
 use crate::config::value::{LogFormat, Milliseconds, PortRange, SocketMode};
 use crate::event::Role;
+use crate::speech::voice;
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -85,6 +86,8 @@ pub struct PayloadTypes {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Speech {
+    /// What tells speech from the rest.
+    pub detector: voice::Kind,
     /// Audio kept from before the onset.
     pub pre_roll_ms: Milliseconds<0, 2_000>,
     /// Silence that ends an utterance.
@@ -270,6 +273,7 @@ impl Default for PayloadTypes {
 impl Default for Speech {
     fn default() -> Self {
         Self {
+            detector: voice::Kind::default(),
             pre_roll_ms: Milliseconds::new(300),
             hangover_ms: Milliseconds::new(600),
             post_roll_ms: Milliseconds::new(200),

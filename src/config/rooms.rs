@@ -18,7 +18,6 @@ use crate::io::transport::Proxy;
 use crate::media::Law;
 use crate::media::receiver::{self, Payload};
 use crate::speech::utterance::{self, SettingsError, Timing};
-use crate::speech::voice;
 
 impl File {
     /// For captures: every stream of anybody is a call.
@@ -46,7 +45,7 @@ impl File {
         Ok(switchboard::Settings {
             receiver: Arc::new(self.receiver()),
             speech: Arc::new(utterance::Settings::new(self.timing())?),
-            detector: voice::Kind::default(),
+            detector: self.speech.detector,
             provider: self.asr.provider.as_str().into(),
             idle_timeout: self.rtp.idle_timeout_ms.duration(),
             registered_idle_timeout: self.rtp.registered_idle_timeout_ms.duration(),
