@@ -4,7 +4,7 @@
 BUILD_PACKAGES = ca-certificates cmake g++ make python3
 TEST_PACKAGES = curl ffmpeg gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-tools rtpengine-daemon sip-tester systemd
 
-.PHONY: help demo build model test check lint docs packages test-packages
+.PHONY: help demo build model test check eval lint docs packages test-packages
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -25,6 +25,9 @@ check: test-packages model lint docs ## Everything a change must pass
 	scripts/check-configs
 	scripts/check-units
 	cargo test --locked
+
+eval: packages ## Measure voice activity, utterances and cuts (EVAL="FOLDER --only noise")
+	cargo run --release --locked --example eval -- $(EVAL)
 
 lint: packages
 	cargo fmt --check

@@ -1,11 +1,14 @@
-//! The recogniser's protocol, client side: messages, the session machine, and what each failure means.
+//! The recogniser's protocol, client side: messages, the session machine, credentials, the quota, and
+//! what each failure means.
 //!
-//! Nothing here touches a socket: `io::recogniser` pumps bytes between a WebSocket and [`session::Session`].
+//! Nothing here touches a socket: `io::recogniser` pumps bytes between a WebSocket and
+//! [`session::Session`].
 
 pub mod auth;
 pub mod endpoint;
 pub mod failure;
 pub mod message;
+pub mod quota;
 pub mod retry;
 pub mod session;
 pub mod verdict;

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 pub use file::File;
+pub use rooms::RecogniserError;
 pub use value::{LogFormat, Milliseconds, PortRange, SocketMode};
 
 /// Why a configuration cannot be used.

@@ -2,6 +2,7 @@
 
 pub mod assignment;
 pub mod authenticator;
+mod connections;
 pub mod control;
 pub mod http;
 pub mod logging;
@@ -10,7 +11,9 @@ pub mod part_audio;
 pub mod provider;
 pub mod publisher;
 pub mod recogniser;
+mod session_gate;
 pub mod sockets;
+mod token_source;
 pub mod transport;
 pub mod unix_socket;
 pub mod websocket;

@@ -1,4 +1,5 @@
-//! A local short-stream service: the recogniser that needs no account, and the touchstone of the client.
+//! A local short-stream service: the recogniser that needs no account, and the touchstone of the
+//! client.
 //!
 //! ```text
 //!  client ◄─► connection ◄─► session::SessionServer ─► engine: whisper │ scripted
@@ -7,9 +8,9 @@
 //!     └► server ─┘ handshake: path, credentials, quota ◄────────┘ its name is in every trace id
 //! ```
 //!
-//! The protocol is that of the cloud service, strict where its documentation is plain and tolerant where clients
-//! differ. [`session`], [`settings`], [`audio`], [`handshake`] and [`tone_code`] are pure; [`server`] and its
-//! connections touch sockets and clocks.
+//! The protocol is that of the cloud service, strict where its documentation is plain and tolerant
+//! where clients differ. [`session`], [`settings`], [`audio`], [`handshake`] and [`tone_code`] are
+//! pure; [`server`] and its connections touch sockets and clocks.
 
 pub mod audio;
 pub mod config;

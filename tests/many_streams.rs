@@ -1,4 +1,5 @@
 //! Fifty streams at once: every text complete and on its own call, every ledger exact.
+#![expect(clippy::disallowed_methods, reason = "it takes its time")]
 
 mod support;
 

@@ -1,9 +1,5 @@
 //! Readers of the events socket: greeting, resuming, falling behind, and what stands in the socket's place.
-#![expect(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "tests use real sockets"
-)]
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;

@@ -5,7 +5,7 @@ mod support;
 use std::process::Command;
 use std::time::Duration;
 
-use support::{Daemon, Speech, balanced, run_sender};
+use support::{Daemon, Speech, balanced, covered, run_sender};
 
 const CALLSCRIBE: &str = env!("CARGO_BIN_EXE_callscribe");
 
@@ -34,7 +34,11 @@ fn two_legs_sent_on_one_clock_are_heard_on_one_clock() {
         let received = balanced(&ended, channel, "received_ms");
         assert!((6000..=6030).contains(&received), "{received} ms of 6000");
         assert_eq!(balanced(&ended, channel, "gap_ms"), 0);
+        assert_eq!(covered(&ended, channel)["rtp"]["lost"], 0);
     }
+    // 6 s of 30 ms packets; on channel 0 the key's end packet comes three times.
+    let packets = [0, 1].map(|channel| covered(&ended, channel)["rtp"]["packets"].as_u64());
+    assert_eq!(packets, [Some(202), Some(200)]);
     let starts = [0, 1].map(|channel| daemon.of("speech_started", channel)[0]["start_ms"].as_u64());
     let [Some(one), Some(other)] = starts else {
         panic!("both legs speak: {starts:?}")

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Daemon, Speech, balanced, run_sender};
+use support::{Daemon, Speech, balanced, covered, run_sender};
 
 #[test]
 fn mu_law_in_20_ms_packets_arrives_whole() {
@@ -58,6 +58,9 @@ fn hears(encoder: &[&str], codec: &str) {
     assert_eq!(balanced(&ended, 0, "lost_ms"), 0);
     assert_eq!(balanced(&ended, 0, "received_ms"), 7000);
     assert_eq!(balanced(&ended, 0, "gap_ms"), 0);
+    let rtp = &covered(&ended, 0)["rtp"];
+    let bad = ["lost", "duplicates", "late"].map(|figure| rtp[figure].as_i64());
+    assert_eq!(bad, [Some(0); 3], "{rtp}");
     let spoken = balanced(&ended, 0, "transcribed_ms");
     assert!((5000..6000).contains(&spoken), "{spoken} ms of 5000 spoken");
 }

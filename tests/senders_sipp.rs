@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use callscribe::cli::send::packetizer::compand_all;
 use callscribe::media::Law;
-use support::{Daemon, Speech, balanced, free_ports, run_sender, spawn_sender};
+use support::{Daemon, Speech, balanced, covered, free_ports, run_sender, spawn_sender};
 
 #[test]
 fn a_law_of_a_sip_call_arrives_whole() {
@@ -55,6 +55,9 @@ fn a_law_of_a_sip_call_arrives_whole() {
     speech.assert_is_whole_in(&daemon.text(0));
     assert_eq!(balanced(&ended, 0, "lost_ms"), 0);
     assert_eq!(balanced(&ended, 0, "gap_ms"), 0);
+    let rtp = &covered(&ended, 0)["rtp"];
+    let bad = ["lost", "duplicates", "late"].map(|figure| rtp[figure].as_i64());
+    assert_eq!(bad, [Some(0); 3], "{rtp}");
 }
 
 #[expect(clippy::unwrap_used, reason = "part of a test")]

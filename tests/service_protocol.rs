@@ -12,9 +12,10 @@ mod short_stream_client;
 use callscribe::service::audio::{Audio, AudioFormat};
 use callscribe::service::config::{EngineConfig, ServiceConfig};
 use callscribe::service::engine::scripted::{Says, Script};
+use callscribe::service::gate::{Credentials, User};
 use callscribe::service::rules::Rules;
 use callscribe::service::server::{RunningService, start};
-use callscribe::service::tone_code;
+use callscribe::service::{tls, tone_code};
 use serde_json::json;
 use short_stream_client::Client;
 use std::time::Duration;
@@ -207,6 +208,82 @@ async fn refused_handshakes_have_the_gateways_body() {
 }
 
 #[tokio::test]
+async fn a_token_from_the_endpoint_opens_the_service_until_it_expires() {
+    let user = User {
+        name: "u".into(),
+        password: "p".into(),
+        domain: "d".into(),
+    };
+    let credentials = Credentials {
+        users: vec![user],
+        token_life_s: Some(1),
+        ..Credentials::default()
+    };
+    let service = service(ServiceConfig {
+        credentials,
+        ..ServiceConfig::default()
+    })
+    .await;
+    let (status, body) = Client::refused(service.addr, PATH, &[]).await;
+    assert_eq!((status, &body["error_code"]), (401, &json!("APIG.0301")));
+
+    let (status, token) = short_stream_client::fetch_token(service.addr, "u", "p", "d").await;
+    assert_eq!(status, 201);
+    let token = token.unwrap();
+    let mut client = Client::connect_with(service.addr, &[("X-Auth-Token", &token)]).await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let expired = [("X-Auth-Token", token.as_str())];
+    let (status, body) = Client::refused(service.addr, PATH, &expired).await;
+    assert_eq!(status, 401);
+    assert!(
+        body["error_msg"]
+            .as_str()
+            .unwrap()
+            .starts_with("token expires"),
+        "{body}"
+    );
+    // A token matters at the handshake only.
+    assert_eq!(client.say(&pcm(8, 0, 1000)).await, "8.0:1000");
+}
+
+#[tokio::test]
+async fn a_wrong_password_gets_no_token() {
+    let user = User {
+        name: "u".into(),
+        password: "p".into(),
+        domain: "d".into(),
+    };
+    let credentials = Credentials {
+        users: vec![user],
+        ..Credentials::default()
+    };
+    let service = service(ServiceConfig {
+        credentials,
+        ..ServiceConfig::default()
+    })
+    .await;
+    let answer = short_stream_client::fetch_token(service.addr, "u", "wrong", "d").await;
+    assert_eq!(answer, (401, None));
+}
+
+#[tokio::test]
+async fn the_service_speaks_tls_with_the_certificate_it_is_given() {
+    let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
+    std::fs::write(&certificate, issued.cert.pem()).unwrap();
+    std::fs::write(&key, issued.signing_key.serialize_pem()).unwrap();
+    let tls = Some(tls::server_config(&certificate, &key).unwrap());
+    let service = service(ServiceConfig {
+        tls,
+        ..ServiceConfig::default()
+    })
+    .await;
+    let answer = short_stream_client::start_over_tls(service.addr, issued.cert.der().clone()).await;
+    assert!(answer.contains(r#""resp_type":"START""#), "{answer}");
+}
+
+#[tokio::test]
 async fn a_header_of_32_kilobytes_is_taken() {
     let service = service(ServiceConfig::default()).await;
     let token = "M".repeat(32 * 1024);
@@ -264,8 +341,8 @@ async fn interim_results_grow_until_the_final_one() {
     );
 }
 
-/// What the official Python SDK 1.8.1 does on the wire: all its keys, `cancel` as a string, pieces of 4,000 bytes with
-/// a short one at the end, and a second `send_start` on the connection.
+/// What the official Python SDK 1.8.1 does on the wire: all its keys, `cancel` as a string, pieces
+/// of 4,000 bytes with a short one at the end, and a second `send_start` on the connection.
 #[tokio::test]
 async fn the_official_python_sdk_is_served() {
     let service = service(ServiceConfig::default()).await;

@@ -67,6 +67,16 @@ pub enum Failure {
     Silent(Silence),
 }
 
+impl Failure {
+    /// Whether the connection still works, and so ought to be closed and not just dropped.
+    pub fn leaves_connection_open(&self) -> bool {
+        matches!(
+            self,
+            Self::Service(_) | Self::EndedEarly(_) | Self::TooLong | Self::Malformed(_)
+        )
+    }
+}
+
 /// How far a connection got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {

@@ -1,7 +1,7 @@
 //! The text messages of the short-stream protocol, both directions, as types.
 //!
-//! Reading is tolerant (unknown keys, missing keys, booleans as strings, integers as floats: all of them are sent by
-//! some age of the service or of its clients); writing is exact.
+//! Reading is tolerant (unknown keys, missing keys, booleans as strings, integers as floats: all of
+//! them are sent by some age of the service or of its clients); writing is exact.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -88,9 +88,10 @@ pub struct Segment {
 #[serde(default)]
 pub struct SegmentResult {
     /// The words.
+    #[serde(deserialize_with = "as_text")]
     pub text: String,
     /// 0 to 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "score")]
     pub score: Option<f64>,
     /// Timings, if asked for.
     #[serde(
@@ -111,6 +112,7 @@ pub struct WordInfo {
     #[serde(deserialize_with = "milliseconds")]
     pub end_time: u64,
     /// The word; a character, in Mandarin.
+    #[serde(deserialize_with = "as_text")]
     pub word: String,
 }
 
@@ -119,10 +121,13 @@ pub struct WordInfo {
 #[serde(default)]
 pub struct ServiceError {
     /// The service's name for the session; the documentation lets an error omit it.
+    #[serde(deserialize_with = "as_text")]
     pub trace_id: String,
     /// `SIS.nnnn`, `APIG.nnnn` or `APIGW.nnnn`.
+    #[serde(deserialize_with = "as_text")]
     pub error_code: String,
     /// A sentence.
+    #[serde(deserialize_with = "as_text")]
     pub error_msg: String,
 }
 
@@ -194,16 +199,21 @@ impl ServerMessage {
         #[derive(Default, Deserialize)]
         #[serde(default)]
         struct Wire {
+            #[serde(deserialize_with = "as_text")]
             resp_type: String,
-            #[serde(deserialize_with = "null_as_default")]
+            #[serde(deserialize_with = "as_text")]
             trace_id: String,
+            #[serde(deserialize_with = "as_text")]
             event: String,
             #[serde(deserialize_with = "milliseconds")]
             timestamp: u64,
             #[serde(deserialize_with = "null_as_default")]
             segments: Vec<Segment>,
+            #[serde(deserialize_with = "as_text")]
             error_code: String,
+            #[serde(deserialize_with = "as_text")]
             error_msg: String,
+            #[serde(deserialize_with = "as_text")]
             reason: String,
         }
         let wire: Wire = parse(text)?;
@@ -253,7 +263,8 @@ fn parse<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, ParseError> {
     serde_json::from_str(text).map_err(|error| ParseError::Malformed(error.to_string()))
 }
 
-/// A boolean, or the string "true" or "false" in any case: the official Python SDK sends `"cancel": "false"`.
+/// A boolean, or the string "true" or "false" in any case: the official Python SDK sends
+/// `"cancel": "false"`.
 #[expect(clippy::wildcard_enum_match_arm, reason = "JSON has no further kinds")]
 fn truth<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
     match Value::deserialize(from)? {
@@ -282,6 +293,22 @@ fn milliseconds<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
         }),
         _ => 0,
     })
+}
+
+/// A string; null is empty, and anything else is as it stands.
+#[expect(clippy::wildcard_enum_match_arm, reason = "JSON has no further kinds")]
+fn as_text<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Ok(match Value::deserialize(from)? {
+        Value::String(text) => text,
+        Value::Null => String::new(),
+        other => other.to_string(),
+    })
+}
+
+/// A number from 0 to 1; anything else is none.
+fn score<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    let score = Value::deserialize(from)?.as_f64();
+    Ok(score.filter(|score| (0.0..=1.0).contains(score)))
 }
 
 fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
@@ -329,6 +356,21 @@ mod tests {
             (segments[1].end_time, segments[1].result.as_ref()),
             (0, None)
         );
+    }
+
+    #[test]
+    fn null_and_numbers_in_place_of_text_are_read() {
+        let text = r#"{"resp_type":"RESULT","trace_id":null,"event":null,"segments":[
+            {"is_final":true,"result":{"text":null,"score":"high","word_info":null}}]}"#;
+        let Ok(ServerMessage::Result { segments, .. }) = ServerMessage::parse(text) else {
+            panic!("not read");
+        };
+        assert_eq!(segments[0].result, Some(SegmentResult::default()));
+        let text = r#"{"resp_type":"FATAL_ERROR","error_code":304,"error_msg":null}"#;
+        let Ok(ServerMessage::FatalError(error)) = ServerMessage::parse(text) else {
+            panic!("not read")
+        };
+        assert_eq!(error.error_code, "304");
     }
 
     #[test]

@@ -100,8 +100,8 @@ impl Schedule {
                 self.credentials_renewed = true;
                 return Decision::RenewCredentials;
             }
-            Verdict::RetryNow if self.failures == 1 => Duration::ZERO,
-            Verdict::RetryNow => self.back_off(),
+            Verdict::RetryNow | Verdict::WithoutVocabulary if self.failures == 1 => Duration::ZERO,
+            Verdict::RetryNow | Verdict::WithoutVocabulary => self.back_off(),
             Verdict::RetryLater(least) | Verdict::Throttled(least) => least + self.back_off(),
         };
         let deadline = self.grown + self.settings.deadline;

@@ -1,5 +1,6 @@
 //! One recognition, START to END, on an open connection.
 
+mod deadlines;
 mod fragment;
 mod settings;
 mod transcript;
@@ -11,10 +12,11 @@ use std::time::Instant;
 pub use self::fragment::{Fragment, MAX_MESSAGE_BYTES, MIN_MESSAGE_BYTES};
 pub use self::settings::{AudioFormat, Settings, SettingsError};
 
+use self::deadlines::Deadlines;
 use self::fragment::Fragmenter;
 use self::transcript::Transcript;
 use crate::asr::Recognition;
-use crate::asr::failure::{Failure, Silence};
+use crate::asr::failure::Failure;
 use crate::asr::message::{ClientMessage, EndReason, Segment, ServerMessage};
 use crate::media::Samples;
 
@@ -295,40 +297,6 @@ enum Phase {
     Ending,
     /// `Finished` or `Failed` was said.
     Over,
-}
-
-/// The deadlines of a session; absent ones are not running.
-#[derive(Clone, Copy, Debug, Default)]
-struct Deadlines {
-    /// START must be answered.
-    start: Option<Instant>,
-    /// END must be answered.
-    end: Option<Instant>,
-    /// The peer must have taken what was written.
-    write: Option<Instant>,
-    /// The peer must have answered a ping.
-    pong: Option<Instant>,
-    /// The peer has been silent for long enough to be pinged.
-    ping: Option<Instant>,
-}
-
-impl Deadlines {
-    fn next(&self) -> Option<Instant> {
-        let all = [self.start, self.end, self.write, self.pong, self.ping];
-        all.into_iter().flatten().min()
-    }
-
-    /// What the peer has been silent about for too long.
-    fn broken(&self, now: Instant) -> Option<Silence> {
-        [
-            (self.write, Silence::Write),
-            (self.start, Silence::Start),
-            (self.pong, Silence::Pong),
-            (self.end, Silence::End),
-        ]
-        .into_iter()
-        .find_map(|(due, silence)| due.filter(|&due| due <= now).map(|_| silence))
-    }
 }
 
 /// What is handed to the socket before it must have taken it all: two seconds of PCM, so that a

@@ -21,6 +21,8 @@ pub enum Verdict {
     /// Renew the credentials and run the part again. Renewed credentials that are refused as well
     /// mean [`LOCK_OUT`].
     NewCredentialsOnce,
+    /// Do without the hot-word table from now on, and run the part again.
+    WithoutVocabulary,
     /// Report a gap: this part would be refused again.
     GiveUp(GapReason),
     /// Report gaps, raise the alarm and open nothing for this long: every part would be refused.
@@ -76,7 +78,11 @@ impl Verdict {
         match self {
             Self::RetryLater(pause) => Self::RetryLater(pause.max(asked)),
             Self::Throttled(pause) => Self::Throttled(pause.max(asked)),
-            Self::RetryNow | Self::NewCredentialsOnce | Self::GiveUp(_) | Self::StopAll(_) => self,
+            Self::RetryNow
+            | Self::NewCredentialsOnce
+            | Self::WithoutVocabulary
+            | Self::GiveUp(_)
+            | Self::StopAll(_) => self,
         }
     }
 }
@@ -155,7 +161,8 @@ const TABLE: &[Row] = &[
     row(&["SIS.0022", "SIS.0023", "SIS.0024", "SIS.0103"], "", Verdict::StopAll(MISCONFIGURED)),
     // The service: what we asked for.
     row(&["SIS.0012", "SIS.0031", "SIS.0032", "SIS.0301"], "", REJECTED),
-    row(&["SIS.0201", "SIS.0203", "SIS.0204", "SIS.0205"], "", REJECTED),
+    row(&["SIS.0201"], "", Verdict::WithoutVocabulary),
+    row(&["SIS.0203", "SIS.0204", "SIS.0205"], "", REJECTED),
     row(&["SIS.0206", "SIS.0207", "SIS.0208", "SIS.0309"], "", REJECTED),
     // The service: its own trouble.
     row(&["SIS.0001", "SIS.0002", "SIS.0033", "SIS.0100"], "", Verdict::RetryNow),

@@ -263,11 +263,12 @@ fn send_call(
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "what the user asked for")]
+/// Shows a line; whoever closes the output still gets the rest done and cleared away.
 fn print(text: &str) {
-    println!("{text}");
-    // A closed terminal is noticed by its signal.
-    io::stdout().flush().unwrap_or_default();
+    let mut out = io::stdout();
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .unwrap_or_default();
 }
 
 #[expect(

@@ -21,10 +21,9 @@ use crate::call::switchboard::Switchboard;
 use crate::call::{Output, PartKey, WallClock};
 use crate::capture::{self, CaptureError, Datagram};
 use crate::cli::exit;
-use crate::config::{self, ConfigError, File};
+use crate::config::{self, ConfigError, File, RecogniserError};
 use crate::event::{EndReason, Event, GapReason, Role};
 use crate::io::part_audio::PartAudio;
-use crate::io::provider::ProviderError;
 use crate::io::recogniser::{Recogniser, Unrecognised};
 use crate::speech::utterance::SettingsError;
 use crate::wav::WavError;
@@ -102,7 +101,7 @@ enum ReplayError {
     #[error(transparent)]
     Speech(#[from] SettingsError),
     #[error(transparent)]
-    Recogniser(#[from] ProviderError),
+    Recogniser(#[from] RecogniserError),
     #[error("cannot write the lines: {0}")]
     Output(#[from] io::Error),
     #[error("no part was recognised: {0}; or use --engine none")]

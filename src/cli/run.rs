@@ -13,10 +13,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::cli::exit;
-use crate::config::{self, ConfigError, File};
+use crate::config::{self, ConfigError, File, RecogniserError};
 use crate::io::control::{self, ControlError};
 use crate::io::media_worker::{self, Assignment, Command, MediaWorker};
-use crate::io::provider::{Provider, ProviderError};
+use crate::io::provider::Provider;
 use crate::io::publisher;
 use crate::io::recogniser::Recogniser;
 use crate::io::sockets::{self, BindError};
@@ -52,7 +52,7 @@ enum RunError {
     #[error(transparent)]
     Control(#[from] ControlError),
     #[error(transparent)]
-    Recogniser(#[from] ProviderError),
+    Recogniser(#[from] RecogniserError),
     #[error(transparent)]
     Speech(#[from] SettingsError),
     #[error(transparent)]

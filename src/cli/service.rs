@@ -43,7 +43,8 @@ pub struct ServiceArgs {
     /// What answers [default: whisper]
     #[arg(long, value_enum)]
     pub engine: Option<EngineName>,
-    /// A model file of whisper.cpp [default: $CALLSCRIBE_MODEL, or the one that `make model` fetched]
+    /// A model file of whisper.cpp [default: $CALLSCRIBE_MODEL, or the one that `make model`
+    /// fetched]
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
     /// Threads that work on one session together [default: 1]

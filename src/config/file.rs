@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::asr::session::AudioFormat;
 use crate::config::value::{LogFormat, Milliseconds, PortRange, SocketMode};
 use crate::event::Role;
+use crate::speech::voice;
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -85,6 +86,8 @@ pub struct PayloadTypes {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Speech {
+    /// What tells speech from the rest.
+    pub detector: voice::Kind,
     /// Audio kept from before the onset.
     pub pre_roll_ms: Milliseconds<0, 2_000>,
     /// Silence that ends an utterance.
@@ -148,6 +151,16 @@ pub struct Asr {
     pub attempts: u8,
     /// For how long after its last word a part is tried before it is given up.
     pub give_up_after_ms: Milliseconds<1_000, 3_600_000>,
+    /// Sessions at one time, over all workers.
+    pub max_sessions: u32,
+    /// How long a complete part may wait for a session before it is given up.
+    pub queue_wait_ms: Milliseconds<0, 3_600_000>,
+    /// How long a connection is kept for the next part; 0 opens a new one for each.
+    pub keep_connection_ms: Milliseconds<0, 15_000>,
+    /// `http://HOST:PORT` of a proxy that makes tunnels (HTTP CONNECT).
+    pub proxy: Option<String>,
+    /// File with `user:password` for the proxy.
+    pub proxy_credentials_file: Option<PathBuf>,
     /// `[asr.iam]`: a user for whom tokens are fetched, in place of a token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iam: Option<Iam>,
@@ -260,6 +273,7 @@ impl Default for PayloadTypes {
 impl Default for Speech {
     fn default() -> Self {
         Self {
+            detector: voice::Kind::default(),
             pre_roll_ms: Milliseconds::new(300),
             hangover_ms: Milliseconds::new(600),
             post_roll_ms: Milliseconds::new(200),
@@ -295,6 +309,11 @@ impl Default for Asr {
             answer_timeout_ms: Milliseconds::new(30_000),
             attempts: 8,
             give_up_after_ms: Milliseconds::new(60_000),
+            max_sessions: 1_000,
+            queue_wait_ms: Milliseconds::new(20_000),
+            keep_connection_ms: Milliseconds::new(0),
+            proxy: None,
+            proxy_credentials_file: None,
             iam: None,
         }
     }

@@ -9,15 +9,15 @@ use secrecy::SecretString;
 use crate::asr::auth::Credentials;
 use crate::asr::auth::iam::IamUser;
 use crate::asr::auth::signature::AccessKey;
-use crate::asr::endpoint::Endpoint;
-use crate::asr::{retry, session};
+use crate::asr::endpoint::{Endpoint, EndpointError};
+use crate::asr::{quota, retry, session};
 use crate::call::switchboard;
 use crate::config::file::{Asr, File, Iam, PayloadTypes};
-use crate::io::provider::{self, Provider, ProviderError};
+use crate::io::provider::{self, Provider};
+use crate::io::transport::Proxy;
 use crate::media::Law;
 use crate::media::receiver::{self, Payload};
 use crate::speech::utterance::{self, SettingsError, Timing};
-use crate::speech::voice;
 
 impl File {
     /// For captures: every stream of anybody is a call.
@@ -45,7 +45,7 @@ impl File {
         Ok(switchboard::Settings {
             receiver: Arc::new(self.receiver()),
             speech: Arc::new(utterance::Settings::new(self.timing())?),
-            detector: voice::Kind::default(),
+            detector: self.speech.detector,
             provider: self.asr.provider.as_str().into(),
             idle_timeout: self.rtp.idle_timeout_ms.duration(),
             registered_idle_timeout: self.rtp.registered_idle_timeout_ms.duration(),
@@ -76,10 +76,10 @@ impl File {
     ///
     /// # Errors
     /// When an endpoint is no address, or a secret or the certificates cannot be read.
-    pub fn recogniser(&self) -> Result<Arc<Provider>, ProviderError> {
+    pub fn recogniser(&self) -> Result<Arc<Provider>, RecogniserError> {
         let asr = &self.asr;
         let endpoint = Endpoint::new(&asr.endpoint, &asr.project_id)?;
-        Provider::new(provider::Settings {
+        Ok(Provider::new(provider::Settings {
             provider: asr.provider.as_str().into(),
             credentials: asr.credentials()?,
             session: session::Settings {
@@ -99,10 +99,17 @@ impl File {
                 deadline: asr.give_up_after_ms.duration(),
                 ..retry::Settings::default()
             },
+            quota: quota::Settings {
+                max_sessions: asr.max_sessions,
+                max_wait: asr.queue_wait_ms.duration(),
+                ..quota::Settings::default()
+            },
+            reuse: Some(asr.keep_connection_ms.duration()).filter(|idle| !idle.is_zero()),
+            proxy: asr.proxy()?,
             ca_file: asr.ca_file.clone(),
             connect_timeout: asr.connect_timeout_ms.duration(),
             ..provider::Settings::new(endpoint)
-        })
+        })?)
     }
 
     fn timing(&self) -> Timing {
@@ -118,9 +125,28 @@ impl File {
     }
 }
 
+/// Why the recogniser cannot be used as it is configured.
+#[derive(Debug, thiserror::Error)]
+pub enum RecogniserError {
+    /// The address of the service, or of the identity service.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// A file with a secret cannot be read.
+    #[error("cannot read the secret in {}: {source}", path.display())]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A setting is out of range, or there are no certificates to trust.
+    #[error(transparent)]
+    Settings(#[from] provider::SettingsError),
+}
+
 impl Asr {
     /// What the handshake is authenticated with; that there is one way only was checked with the file.
-    fn credentials(&self) -> Result<Credentials, ProviderError> {
+    fn credentials(&self) -> Result<Credentials, RecogniserError> {
         if let Some(iam) = &self.iam {
             return iam.user().map(Credentials::Password);
         }
@@ -147,8 +173,24 @@ impl Asr {
     }
 }
 
+impl Asr {
+    fn proxy(&self) -> Result<Option<Proxy>, RecogniserError> {
+        let Some(address) = &self.proxy else {
+            return Ok(None);
+        };
+        let credentials = match &self.proxy_credentials_file {
+            Some(file) => Some(read_secret(file)?),
+            None => None,
+        };
+        Ok(Some(Proxy {
+            address: Endpoint::web(address, "/")?,
+            credentials,
+        }))
+    }
+}
+
 impl Iam {
-    fn user(&self) -> Result<IamUser, ProviderError> {
+    fn user(&self) -> Result<IamUser, RecogniserError> {
         Ok(IamUser {
             endpoint: Endpoint::web(&self.endpoint, IamUser::PATH)?,
             domain: self.domain.clone(),
@@ -160,8 +202,8 @@ impl Iam {
 }
 
 /// The text of a file without the line end that editors add.
-fn read_secret(path: &Path) -> Result<SecretString, ProviderError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ProviderError::Secret {
+fn read_secret(path: &Path) -> Result<SecretString, RecogniserError> {
+    let text = std::fs::read_to_string(path).map_err(|source| RecogniserError::Secret {
         path: path.to_owned(),
         source,
     })?;

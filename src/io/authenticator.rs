@@ -8,18 +8,16 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
-use hyper::{HeaderMap, Request, StatusCode};
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
-use super::http::{Reply, exchange};
+use super::token_source::{self, FreshToken, lacking};
 use super::transport::Connector;
 use crate::asr::auth::Credentials;
-use crate::asr::auth::iam::{self, IamUser};
+use crate::asr::auth::iam::IamUser;
 use crate::asr::auth::token::{Need, Refusal, TokenCache};
 use crate::asr::endpoint::Endpoint;
 use crate::asr::failure::Failure;
@@ -80,14 +78,7 @@ impl Authenticator {
     /// # Errors
     /// When the credentials were refused meanwhile, or cannot be put in a header.
     pub async fn pass(&self) -> Result<Pass, Failure> {
-        let proven = self.with_cache(|cache| cache.is_proven());
-        let turn = match proven {
-            true => None,
-            // A service that does not answer at all is not refusing: no need to queue for it.
-            false => timeout(TURN, Arc::clone(&self.turn).lock_owned())
-                .await
-                .ok(),
-        };
+        let turn = self.turn().await;
         self.check()?;
         let (secret, generation) = self
             .with_cache(|cache| cache.current().map(|(secret, n)| (secret.clone(), n)))
@@ -146,6 +137,19 @@ impl Authenticator {
         in_force.then(|| (halt.detail.clone(), halt.until - now))
     }
 
+    /// Waits for the handshake before this one, while nobody knows whether it will be refused.
+    async fn turn(&self) -> Option<OwnedMutexGuard<()>> {
+        let is_proven = || self.with_cache(|cache| cache.is_proven());
+        if is_proven() {
+            return None;
+        }
+        // A service that does not answer at all is not refusing: no need to queue for it.
+        let turn = timeout(TURN, Arc::clone(&self.turn).lock_owned())
+            .await
+            .ok();
+        turn.filter(|_| !is_proven())
+    }
+
     fn check(&self) -> Result<(), Failure> {
         if let Need::Wait(failure) = self.with_cache(|cache| cache.need(Instant::now())) {
             return Err(failure);
@@ -163,18 +167,7 @@ impl Authenticator {
             return;
         }
         *last = Some(Instant::now());
-        let file = path.to_owned();
-        let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(file)).await;
-        let token = match read {
-            Ok(Ok(token)) if !token.trim().is_empty() => Ok(token.trim().to_owned().into()),
-            Ok(Ok(_)) => Err("is empty".to_owned()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        let token = token
-            .map(|token| (token, None))
-            .map_err(|error| lacking(&format!("token file {}: {error}", path.display()), true));
-        self.note_fetched(token);
+        self.note_fetched(token_source::read(path).await);
     }
 
     async fn renew_if_due(&self, user: &IamUser) {
@@ -189,56 +182,20 @@ impl Authenticator {
             Need::Fetch => self.fetching.lock().await,
         };
         if matches!(need(), Need::Fetch | Need::RefreshAhead) {
-            let fetched = match timeout(FETCH, self.fetch(user)).await {
-                Ok(fetched) => fetched,
-                Err(_) => Err(lacking("the identity service does not answer", true)),
-            };
+            let fetched = token_source::fetch(&self.connector, user).await;
             self.note_fetched(fetched);
         }
     }
 
-    fn note_fetched(&self, fetched: Result<(SecretString, Option<Duration>), Failure>) {
+    fn note_fetched(&self, fetched: Result<FreshToken, Failure>) {
         let now = Instant::now();
         self.with_cache(|cache| match fetched {
-            Ok((token, lifetime)) => cache.handle_fetched(token, lifetime, now),
+            Ok(token) => cache.handle_fetched(token.secret, token.lifetime, now),
             Err(failure) => {
                 tracing::warn!(%failure, "no new token");
                 cache.handle_fetch_failed(failure, now);
             }
         });
-    }
-
-    async fn fetch(&self, user: &IamUser) -> Result<(SecretString, Option<Duration>), Failure> {
-        let unreached = |detail: String| lacking(&format!("identity service: {detail}"), true);
-        let stream = self.connector.connect(&user.endpoint).await;
-        let stream = stream.map_err(|failure| unreached(failure.to_string()))?;
-        let body = Bytes::from(user.request().expose_secret().to_owned());
-        let request = Request::post(user.endpoint.path())
-            .header(HOST, user.endpoint.authority())
-            .header(CONTENT_TYPE, "application/json;charset=utf8")
-            .body(Full::new(body))
-            .map_err(|error| unreached(error.to_string()))?;
-        let reply = exchange(stream, request).await;
-        match reply.map_err(|error| unreached(error.to_string()))? {
-            Reply::Switched { .. } => Err(unreached("it is no web service".into())),
-            Reply::Answered {
-                status: StatusCode::CREATED,
-                headers,
-                body,
-            } => {
-                let token = headers
-                    .get("x-subject-token")
-                    .and_then(|value| value.to_str().ok());
-                let token = token.ok_or_else(|| unreached("a reply without a token".into()))?;
-                Ok((token.to_owned().into(), iam::lifetime(&body)))
-            }
-            Reply::Answered { status, body, .. } => {
-                let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-                let complaint = iam::complaint(&body);
-                let detail = format!("identity service: {} {complaint:?}", status.as_u16());
-                Err(lacking(&detail, passing))
-            }
-        }
     }
 
     fn with_cache<T>(&self, work: impl FnOnce(&mut TokenCache) -> T) -> T {
@@ -316,18 +273,8 @@ fn headers(fields: Vec<(&'static str, SecretString)>) -> Result<HeaderMap, Failu
     Ok(headers)
 }
 
-fn lacking(detail: &str, passing: bool) -> Failure {
-    Failure::NoCredentials {
-        detail: detail.into(),
-        passing,
-    }
-}
-
 /// How long a token file is believed to be unchanged.
 const REREAD: Duration = Duration::from_secs(1);
-
-/// How long the identity service may take.
-const FETCH: Duration = Duration::from_secs(10);
 
 /// How long a handshake waits for the one before it to prove the credentials.
 const TURN: Duration = Duration::from_secs(2);

@@ -4,22 +4,23 @@
     reason = "the shell reads the clock and waits"
 )]
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::Message;
 
+use super::connections::Connections;
 use super::part_audio::PartAudio;
-use super::provider::{Connection, Provider, Setback};
+use super::provider::{Provider, Setback};
 use super::websocket::{Event, WebSocket};
 use crate::asr::Recognition;
 use crate::asr::failure::Failure;
+use crate::asr::quota::Urgency;
 use crate::asr::retry::{Decision, Schedule};
 use crate::asr::session::{self, Output, Session};
+use crate::asr::verdict::Verdict;
 use crate::event::GapReason;
 
 /// Why a part has no text.
@@ -40,8 +41,7 @@ pub struct Unrecognised {
 #[derive(Clone, Debug)]
 pub struct Recogniser {
     provider: Arc<Provider>,
-    /// Connections that are being closed in agreement with the peer.
-    closing: Rc<RefCell<JoinSet<()>>>,
+    connections: Connections,
 }
 
 impl Recogniser {
@@ -49,7 +49,7 @@ impl Recogniser {
     pub fn new(provider: Arc<Provider>) -> Self {
         Self {
             provider,
-            closing: Rc::default(),
+            connections: Connections::default(),
         }
     }
 
@@ -68,22 +68,85 @@ impl Recogniser {
     pub async fn recognise(
         &self,
         audio: Rc<PartAudio>,
-        mut on_interim: impl FnMut(String),
+        on_interim: impl FnMut(String),
     ) -> Result<Recognition, Unrecognised> {
-        let mut schedule = self.provider.schedule(now());
+        self.run(audio, Urgency::Live, on_interim).await
+    }
+
+    /// Recognises a part that was kept for later, after all live ones.
+    ///
+    /// # Errors
+    /// As [`Recogniser::recognise`].
+    pub async fn recognise_backlog(
+        &self,
+        audio: Rc<PartAudio>,
+    ) -> Result<Recognition, Unrecognised> {
+        self.run(audio, Urgency::Backlog, |_| {}).await
+    }
+
+    async fn run(
+        &self,
+        audio: Rc<PartAudio>,
+        urgency: Urgency,
+        on_interim: impl FnMut(String),
+    ) -> Result<Recognition, Unrecognised> {
+        let since = now();
+        let mut part = Part {
+            recogniser: self,
+            audio: &audio,
+            urgency,
+            since,
+            schedule: self.provider.schedule(since),
+            on_interim,
+        };
+        let outcome = part.recognise().await;
+        match &outcome {
+            Ok(_) => self.provider.note_recognised(),
+            Err(_) => self.provider.note_given_up(),
+        }
+        outcome
+    }
+}
+
+/// One part on its way to its text.
+struct Part<'a, F> {
+    recogniser: &'a Recogniser,
+    audio: &'a PartAudio,
+    urgency: Urgency,
+    since: std::time::Instant,
+    schedule: Schedule,
+    on_interim: F,
+}
+
+impl<F: FnMut(String)> Part<'_, F> {
+    /// Tries until there is a text or a reason.
+    async fn recognise(&mut self) -> Result<Recognition, Unrecognised> {
+        let mut first = true;
         loop {
-            let setback = match self.attempt(&audio, &mut schedule, &mut on_interim).await {
+            let provider = &self.recogniser.provider;
+            let slot = provider.admit(self.audio, self.urgency, self.since).await;
+            let Some(slot) = slot else {
+                return Err(Unrecognised {
+                    reason: GapReason::Quota,
+                    detail: "no session became free in time".into(),
+                    can_wait: true,
+                });
+            };
+            let setback = match self.attempt(first).await {
                 Ok(recognition) => return Ok(recognition),
                 Err(setback) => setback,
             };
-            match schedule.handle_failure(setback.verdict, audio.duration(), now()) {
+            // Nothing is held while it waits.
+            drop(slot);
+            first = false;
+            let audio = self.audio.duration();
+            match self.schedule.handle_failure(setback.verdict, audio, now()) {
                 Decision::RetryAt(at) => sleep_until(at.into()).await,
                 Decision::RenewCredentials => {}
                 Decision::GiveUp { reason, can_wait } => {
-                    let detail = setback.failure.to_string();
                     return Err(Unrecognised {
                         reason,
-                        detail,
+                        detail: setback.failure.to_string(),
                         can_wait,
                     });
                 }
@@ -92,32 +155,45 @@ impl Recogniser {
     }
 
     /// One session with the whole of the audio so far and to come.
-    async fn attempt(
-        &self,
-        audio: &PartAudio,
-        schedule: &mut Schedule,
-        on_interim: &mut impl FnMut(String),
-    ) -> Result<Recognition, Setback> {
-        let Connection {
-            mut socket,
-            generation,
-        } = self.provider.open().await?;
-        schedule.handle_session();
-        let session = run_session(&mut socket, self.provider.session(), audio, on_interim).await;
-        let recognition =
-            session.map_err(|failure| self.provider.judge(failure, Some(generation)))?;
-        self.close(socket);
-        Ok(Recognition {
-            attempts: schedule.sessions(),
-            ..recognition
-        })
-    }
-
-    fn close(&self, socket: WebSocket) {
-        let mut closing = self.closing.borrow_mut();
-        while closing.try_join_next().is_some() {}
-        if closing.len() < MAX_CLOSING {
-            closing.spawn_local(socket.close(CLOSE_TIMEOUT));
+    async fn attempt(&mut self, may_reuse: bool) -> Result<Recognition, Setback> {
+        let Recogniser {
+            provider,
+            connections,
+        } = self.recogniser;
+        let idle = if may_reuse {
+            connections.take().await
+        } else {
+            None
+        };
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => provider.open().await?,
+        };
+        self.schedule.handle_session();
+        provider.note_session();
+        let session = provider.session();
+        let socket = &mut connection.socket;
+        match run_session(socket, session, self.audio, &mut self.on_interim).await {
+            Ok(recognition) => {
+                connection.is_reused = true;
+                connections.give_back(connection, provider.reuse());
+                Ok(Recognition {
+                    attempts: self.schedule.sessions(),
+                    ..recognition
+                })
+            }
+            Err(failure) => {
+                let still_open = failure.leaves_connection_open();
+                let mut setback = provider.judge(failure, Some(connection.generation));
+                // A service need not take a second session on a connection: that refuses nothing.
+                if connection.is_reused && matches!(setback.verdict, Verdict::GiveUp(_)) {
+                    setback.verdict = Verdict::RetryNow;
+                }
+                if still_open {
+                    connections.give_back(connection, None);
+                }
+                Err(setback)
+            }
         }
     }
 }
@@ -148,7 +224,13 @@ async fn run_session(
         // Each arm may be dropped while it waits and started again without loss.
         tokio::select! {
             biased;
-            event = socket.next() => handle_event(&mut session, event),
+            event = socket.next() => {
+                if matches!(event, Event::Flushed) {
+                    // A part that is far behind goes out batch by batch, between other work.
+                    yield_now().await;
+                }
+                handle_event(&mut session, event);
+            }
             () = more_audio(audio, session.wanted()) => {}
             () = at(session.poll_timeout()) => session.handle_timeout(now()),
         }
@@ -181,9 +263,3 @@ async fn at(deadline: Option<std::time::Instant>) {
 fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
-
-/// How long a peer has to answer a close; nobody waits for it.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Connections in closing; beyond that they are simply dropped.
-const MAX_CLOSING: usize = 256;

@@ -12,14 +12,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use data_encoding::BASE64;
+use http_body_util::Full;
+use hyper::Request;
+use hyper::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use secrecy::{ExposeSecret, SecretString};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
+use super::http::{Reply, exchange};
 use crate::asr::endpoint::Endpoint;
 use crate::asr::failure::{Failure, Step};
 
@@ -35,16 +43,30 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Socket for T {}
 #[derive(Clone, Debug)]
 pub struct Connector {
     tls: Arc<ClientConfig>,
+    proxy: Option<Proxy>,
     timeout: Duration,
 }
 
+/// An HTTP proxy that makes tunnels (RFC 9110 §9.3.6).
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    /// Where it is, by [`Endpoint::web`].
+    pub address: Endpoint,
+    /// `user:password`, if it asks for one.
+    pub credentials: Option<SecretString>,
+}
+
 impl Connector {
-    /// A connector that trusts the system's roots, or those of `ca_file` alone, and gives a
-    /// connection `timeout` to come about, TLS included.
+    /// A connector that trusts the system's roots, or those of `ca_file` alone, goes through a
+    /// proxy if there is one, and gives a connection `timeout` to come about, TLS included.
     ///
     /// # Errors
     /// When there is no certificate to trust.
-    pub fn new(ca_file: Option<&Path>, timeout: Duration) -> Result<Self, TrustError> {
+    pub fn new(
+        ca_file: Option<&Path>,
+        proxy: Option<Proxy>,
+        timeout: Duration,
+    ) -> Result<Self, TrustError> {
         let roots = match ca_file {
             Some(path) => roots_of(path)?,
             None => system_roots()?,
@@ -56,6 +78,7 @@ impl Connector {
             .with_no_client_auth();
         Ok(Self {
             tls: Arc::new(tls),
+            proxy,
             timeout,
         })
     }
@@ -66,40 +89,19 @@ impl Connector {
     /// With the step that failed or took too long.
     pub async fn connect(&self, to: &Endpoint) -> Result<Stream, Failure> {
         let deadline = Instant::now() + self.timeout;
-        let tcp = self.connect_tcp(to, deadline).await?;
+        let stream = match &self.proxy {
+            Some(proxy) => proxy.tunnel(to, deadline).await?,
+            None => Box::new(connect_tcp(to, deadline).await?),
+        };
         match to.is_tls() {
-            true => self.encrypt(tcp, to, deadline).await,
-            false => Ok(Box::new(tcp)),
+            true => self.encrypt(stream, to, deadline).await,
+            false => Ok(stream),
         }
     }
 
-    async fn connect_tcp(&self, to: &Endpoint, deadline: Instant) -> Result<TcpStream, Failure> {
-        let name = (to.host(), to.port());
-        let addresses: Vec<SocketAddr> =
-            bounded(to, Step::Resolve, deadline, tokio::net::lookup_host(name))
-                .await?
-                .collect();
-        let mut last = unreachable(to, Step::Resolve, "the name has no address");
-        for (n, address) in addresses.iter().enumerate() {
-            // An address that swallows packets leaves time for those behind it.
-            let left = u32::try_from(addresses.len() - n).unwrap_or(u32::MAX);
-            let share = deadline.saturating_duration_since(Instant::now()) / left;
-            let until = Instant::now() + share;
-            match bounded(to, Step::Connect, until, TcpStream::connect(address)).await {
-                Ok(stream) => {
-                    let nodelay = stream.set_nodelay(true);
-                    nodelay.map_err(|error| unreachable(to, Step::Connect, error))?;
-                    return Ok(stream);
-                }
-                Err(failure) => last = failure,
-            }
-        }
-        Err(last)
-    }
-
-    async fn encrypt<S: Socket + 'static>(
+    async fn encrypt(
         &self,
-        stream: S,
+        stream: Stream,
         to: &Endpoint,
         deadline: Instant,
     ) -> Result<Stream, Failure> {
@@ -110,6 +112,72 @@ impl Connector {
         Ok(Box::new(bounded(to, Step::Tls, deadline, handshake).await?))
     }
 }
+
+impl Proxy {
+    /// A connection to `to` through the proxy.
+    async fn tunnel(&self, to: &Endpoint, deadline: Instant) -> Result<Stream, Failure> {
+        let failed = |detail: &str| unreachable(&self.address, Step::Proxy, detail);
+        let stream = connect_tcp(&self.address, deadline).await?;
+        let request = self
+            .request(to)
+            .map_err(|error| failed(&error.to_string()))?;
+        let reply = timeout_at(deadline, exchange(Box::new(stream), request)).await;
+        match reply.map_err(|_| failed("timed out"))? {
+            Ok(Reply::Switched { stream, ahead, .. }) if ahead.is_empty() => Ok(stream),
+            Ok(Reply::Switched { .. }) => Err(failed("data before our own in the tunnel")),
+            Ok(Reply::Answered { status, .. }) => Err(failed(&format!("refused with {status}"))),
+            Err(error) => Err(failed(&error.to_string())),
+        }
+    }
+
+    fn request(&self, to: &Endpoint) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
+        let host = match to.host().contains(':') {
+            true => format!("[{}]:{}", to.host(), to.port()),
+            false => format!("{}:{}", to.host(), to.port()),
+        };
+        let mut request = Request::connect(&host).header(HOST, &host);
+        if let Some(credentials) = &self.credentials {
+            let encoded = BASE64.encode(credentials.expose_secret().as_bytes());
+            let mut value = HeaderValue::try_from(format!("Basic {encoded}"))?;
+            value.set_sensitive(true);
+            request = request.header(PROXY_AUTHORIZATION, value);
+        }
+        request.body(Full::default())
+    }
+}
+
+async fn connect_tcp(to: &Endpoint, deadline: Instant) -> Result<TcpStream, Failure> {
+    let name = (to.host(), to.port());
+    let addresses: Vec<SocketAddr> =
+        bounded(to, Step::Resolve, deadline, tokio::net::lookup_host(name))
+            .await?
+            .collect();
+    let mut last = unreachable(to, Step::Resolve, "the name has no address");
+    for (n, address) in addresses.iter().enumerate() {
+        // An address that swallows packets leaves time for those behind it.
+        let left = u32::try_from(addresses.len() - n).unwrap_or(u32::MAX);
+        let share = deadline.saturating_duration_since(Instant::now()) / left;
+        let until = Instant::now() + share;
+        match bounded(to, Step::Connect, until, TcpStream::connect(address)).await {
+            Ok(stream) => {
+                prepare(&stream).map_err(|error| unreachable(to, Step::Connect, error))?;
+                return Ok(stream);
+            }
+            Err(failure) => last = failure,
+        }
+    }
+    Err(last)
+}
+
+/// Fragments go out at once, and the kernel keeps little for a peer that does not read: the audio
+/// is with the part already.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_send_buffer_size(SEND_BUFFER)
+}
+
+/// Four seconds of PCM; at 50 ms of round trip that still carries a replay at 80 times its pace.
+const SEND_BUFFER: usize = 64 << 10;
 
 /// Runs one step of a connection until the deadline.
 async fn bounded<T>(

@@ -45,7 +45,8 @@ impl AudioFormat {
         self.sample_rate
     }
 
-    /// The sizes that a binary message may have, in bytes; only the last of a session may be shorter.
+    /// The sizes that a binary message may have, in bytes; only the last of a session may be
+    /// shorter.
     pub const fn fragment_bytes(self) -> RangeInclusive<usize> {
         match self.sample_rate {
             8_000 => 160..=32_768,

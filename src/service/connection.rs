@@ -76,7 +76,8 @@ impl Connection {
         }
     }
 
-    /// One input, then every output, until either side closes; the end that a fault wants, if one does.
+    /// One input, then every output, until either side closes; the end that a fault wants, if one
+    /// does.
     async fn pump(&mut self, stopped: watch::Receiver<bool>) -> Result<Option<End>, Error> {
         let mut stop = std::pin::pin!(asked_to_stop(stopped));
         let mut stopping = false;
@@ -278,7 +279,8 @@ async fn in_time(io: impl Future<Output = Result<(), Error>>) -> Result<(), Erro
 
 const READ_BUFFER: usize = 8 * 1024;
 
-/// Larger than any legal fragment, so that a whole file in one message is refused with the service's words.
+/// Larger than any legal fragment, so that a whole file in one message is refused with the
+/// service's words.
 const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
 
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);

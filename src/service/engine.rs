@@ -12,7 +12,8 @@ use scripted::Scripted;
 #[cfg(feature = "whisper")]
 use whisper::Whisper;
 
-/// The engines, by name: the name starts every trace id, so that scripted text never passes for recognition.
+/// The engines, by name: the name starts every trace id, so that scripted text never passes for
+/// recognition.
 pub enum Engine {
     /// Says what its script says.
     Scripted(Scripted),

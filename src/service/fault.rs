@@ -1,6 +1,7 @@
 //! Faults on order: what goes wrong, when, and how often.
 //!
-//! They happen on the wire, whatever the engine, so that the client under test meets them as it would in life.
+//! They happen on the wire, whatever the engine, so that the client under test meets them as it
+//! would in life.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -90,7 +91,8 @@ pub enum Action {
     ReadSlowly(u32),
 }
 
-/// Which handshakes (for a fault at `handshake`) or sessions, counted from 1 over the whole service.
+/// Which handshakes (for a fault at `handshake`) or sessions, counted from 1 over the whole
+/// service.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Which {
@@ -153,7 +155,7 @@ impl Faults {
 impl Which {
     fn strikes(self, ordinal: u64, fault: u64) -> bool {
         (self.first..=self.last).contains(&ordinal)
-            && (ordinal - self.first) % self.every.max(1) == 0
+            && (ordinal - self.first).is_multiple_of(self.every.max(1))
             && dice(ordinal, fault) < self.chance
     }
 }
@@ -279,10 +281,8 @@ mod tests {
         let file: File = toml::from_str(text).unwrap();
         assert_eq!(file.fault[1].at, At::Byte(32_000));
         assert_eq!(file.fault[1].action, Action::Drop);
-        assert_eq!(
-            file.fault[2].action.delay(),
-            Some(Duration::from_millis(1500))
-        );
+        assert_eq!(file.fault[2].action, Action::Delay(Milliseconds::new(1500)));
+        assert!(file.fault.iter().all(|fault| fault.check().is_ok()));
         assert!(toml::from_str::<Fault>("at = \"end\"\ndo = \"explode\"").is_err());
     }
 

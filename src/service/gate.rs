@@ -17,7 +17,8 @@ use super::signature::{Signed, from_hex, hex};
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Credentials {
-    /// Whether credentials must be given even if none is listed here; then any token or signature will do.
+    /// Whether credentials must be given even if none is listed here; then any token or signature
+    /// will do.
     pub required: bool,
     /// The project that all credentials are for; any project when absent.
     pub project: Option<String>,

@@ -1,4 +1,5 @@
-//! What an HTTP request to the service gets: an upgrade, a token, or a refusal with the service's own body.
+//! What an HTTP request to the service gets: an upgrade, a token, or a refusal with the service's
+//! own body.
 
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode, header};
@@ -81,7 +82,8 @@ pub fn route(request: &Parts) -> Verdict {
     }
 }
 
-/// The project in `/v1/{project_id}/rasr/short-stream`. `/asr/short-stream`, which one published sample has, is a slip.
+/// The project in `/v1/{project_id}/rasr/short-stream`. `/asr/short-stream`, which one published
+/// sample has, is a slip.
 pub fn project_id(path: &str) -> Option<&str> {
     let id = path
         .strip_prefix("/v1/")?

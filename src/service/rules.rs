@@ -39,7 +39,8 @@ impl Default for Rules {
     }
 }
 
-/// What becomes of a session that is longer than the service allows; pages of different years differ.
+/// What becomes of a session that is longer than the service allows; pages of different years
+/// differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OverLength {

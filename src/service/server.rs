@@ -5,18 +5,16 @@
     reason = "the shell of the service: sockets, clocks and waiting"
 )]
 
+mod answer;
+
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::body::Body;
-use hyper::body::Incoming;
-use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
-use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -33,10 +31,8 @@ use super::engine::Engine;
 use super::engine::scripted::Scripted;
 #[cfg(feature = "whisper")]
 use super::engine::whisper::{LoadError, Whisper};
-use super::fault::{Action, Faults};
+use super::fault::Faults;
 use super::gate::Gate;
-use super::handshake::{self, Refusal, Verdict};
-use super::iam;
 use super::rules::{Rules, Seats};
 
 /// A service that is listening; dropping it ends every connection at once.
@@ -172,7 +168,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch::
                     debug!(%peer, "accepted");
                     connections.spawn(serve_tcp(stream, Arc::clone(&shared), stopped.clone()));
                 }
-                // Out of file descriptors, or a peer that left in the queue: neither ends the service.
+                // Out of file descriptors, or a peer that left in the queue: neither ends the
+                // service.
                 Err(error) => {
                     warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -206,7 +203,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let upgrade = Mutex::new(None);
-    let answer = service_fn(|request| answer(request, &shared, &upgrade));
+    let answer = service_fn(|request| answer::answer(request, &shared, &upgrade));
     let http = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HANDSHAKE_TIMEOUT)
@@ -232,114 +229,5 @@ pub(super) async fn asked_to_stop(mut stopped: watch::Receiver<bool>) {
     // A sender that is gone has stopped, too.
     drop(stopped.wait_for(|&stopping| stopping).await);
 }
-
-/// The peer gets no answer.
-#[derive(Debug, thiserror::Error)]
-#[error("dropped by a fault")]
-struct Dropped;
-
-async fn answer(
-    mut request: Request<Incoming>,
-    shared: &Shared,
-    upgrade: &Mutex<Option<OnUpgrade>>,
-) -> Result<Response<Body>, Dropped> {
-    let on_upgrade = hyper::upgrade::on(&mut request);
-    let (parts, body) = request.into_parts();
-    match handshake::route(&parts) {
-        Verdict::Refuse(refusal) => Ok(refuse(&refusal, shared)),
-        Verdict::Token => Ok(issue_token(Body::new(body), shared).await),
-        Verdict::Upgrade(accept_key) => match shared.admit(&parts).await? {
-            Err(refusal) => Ok(refuse(&refusal, shared)),
-            Ok(()) => {
-                *upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some(on_upgrade);
-                Ok(switching_protocols(&accept_key))
-            }
-        },
-    }
-}
-
-impl Shared {
-    /// Faults first, then credentials, then the quota.
-    async fn admit(&self, request: &Parts) -> Result<Result<(), Refusal>, Dropped> {
-        let ordinal = self.counters.handshakes.add(1) + 1;
-        for fault in self.faults.of_handshake(ordinal) {
-            self.counters.faults.add(1);
-            match fault.action {
-                Action::Refuse {
-                    status,
-                    code,
-                    message,
-                } => {
-                    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
-                    return Ok(Err(Refusal::new(status, &code, &message)));
-                }
-                Action::Delay(delay) => tokio::time::sleep(delay.duration()).await,
-                Action::Silence => std::future::pending().await,
-                _ => return Err(Dropped),
-            }
-        }
-        let admitted = self.gate().admit(request, jiff::Timestamp::now());
-        let is_full = self.counters.connections.open() >= self.max_connections as u64;
-        Ok(match admitted {
-            Ok(()) if is_full => Err(Refusal::throttled(self.max_connections)),
-            admitted => admitted,
-        })
-    }
-
-    fn gate(&self) -> MutexGuard<'_, Gate> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-async fn issue_token(body: Body, shared: &Shared) -> Response<Body> {
-    let body = axum::body::to_bytes(body, LARGEST_BODY)
-        .await
-        .unwrap_or_default();
-    let answer = iam::answer(&shared.gate(), &body, jiff::Timestamp::now());
-    let mut response = json_response(answer.status, answer.body);
-    if let Some(token) = answer.token.and_then(|token| token.parse().ok()) {
-        shared.counters.tokens.add(1);
-        response.headers_mut().insert("x-subject-token", token);
-    }
-    response
-}
-
-fn switching_protocols(accept_key: &str) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONNECTION,
-        header::HeaderValue::from_static("Upgrade"),
-    );
-    headers.insert(
-        header::UPGRADE,
-        header::HeaderValue::from_static("websocket"),
-    );
-    if let Ok(accept_key) = accept_key.parse() {
-        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept_key);
-    }
-    response
-}
-
-fn refuse(refusal: &Refusal, shared: &Shared) -> Response<Body> {
-    let ordinal = shared.counters.refused.add(1);
-    debug!(status = %refusal.status, code = refusal.code, "refused a request");
-    json_response(
-        refusal.status,
-        refusal.body(&format!("{}-r{ordinal}", shared.name)),
-    )
-}
-
-fn json_response(status: StatusCode, body: String) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    let json = header::HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    response
-}
-
-/// Bytes of a request for a token at most.
-const LARGEST_BODY: usize = 64 * 1024;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

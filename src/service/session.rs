@@ -21,7 +21,8 @@ use listening::{Heard, Listening};
 /// Serves the sessions of one connection, one after the other.
 ///
 /// Give it one input (`handle_*`), then drain [`poll_output`](Self::poll_output), then ask
-/// [`poll_timeout`](Self::poll_timeout). WebSocket pings are no input: the service's idle limit does not count them.
+/// [`poll_timeout`](Self::poll_timeout). WebSocket pings are no input: the service's idle limit
+/// does not count them.
 pub struct SessionServer {
     connection: String,
     rules: Arc<Rules>,
@@ -48,7 +49,8 @@ pub enum Output {
 }
 
 impl SessionServer {
-    /// A connection that was just accepted; `connection` starts the trace id of each of its sessions.
+    /// A connection that was just accepted; `connection` starts the trace id of each of its
+    /// sessions.
     pub fn new(connection: String, rules: Arc<Rules>, seats: Seats, now: Instant) -> Self {
         Self {
             connection,
@@ -147,7 +149,8 @@ impl SessionServer {
         self.outputs.pop_front()
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout). A client that waits for its text is not idle.
+    /// When to call [`handle_timeout`](Self::handle_timeout). A client that waits for its text is
+    /// not idle.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let end_of_life = self.opened + self.rules.max_life;
         match self.phase {

@@ -65,8 +65,9 @@ impl SettingsError {
 impl Settings {
     /// Judges the `config` object of a START.
     ///
-    /// Real clients send keys that no documentation lists (`vad_threshold`, `user_words`, `need_smooth`): those are
-    /// passed over. The three end-pointing keys have no effect in this mode, but their ranges are checked.
+    /// Real clients send keys that no documentation lists (`vad_threshold`, `user_words`,
+    /// `need_smooth`): those are passed over. The three end-pointing keys have no effect in this
+    /// mode, but their ranges are checked.
     ///
     /// # Errors
     /// When a mandatory key is absent, or a known key has a bad value.

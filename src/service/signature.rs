@@ -36,7 +36,8 @@ impl Signed<'_> {
         hex(hmac::sign(&key(secret_key), self.string_to_sign().as_bytes()).as_ref())
     }
 
-    /// Whether a signature was made with that secret key; takes as long for a wrong one as for a right one.
+    /// Whether a signature was made with that secret key; takes as long for a wrong one as for a
+    /// right one.
     pub fn is_signed_with(&self, secret_key: &str, signature: &str) -> bool {
         let Some(signature) = from_hex(signature) else {
             return false;

@@ -1,10 +1,11 @@
 //! Audio that says which stream it belongs to and which second of it this is.
 //!
-//! A test sender speaks it, the scripted engine writes down what arrived: a lost, doubled or strayed second is then
-//! visible in the transcript. Three tones sound at any moment. The lower two name one of 4,096 streams, the highest
-//! the second, modulo 64. Tones lie on a grid of 15.625 Hz, so that any 64 ms tell them apart, wherever the audio was
-//! cut and whatever law it was companded with. The level dips four times a second, as syllables do, so that voice
-//! activity detection takes it for speech.
+//! A test sender speaks it, the scripted engine writes down what arrived: a lost, doubled or
+//! strayed second is then visible in the transcript. Three tones sound at any moment. The lower two
+//! name one of 4,096 streams, the highest the second, modulo 64. Tones lie on a grid of 15.625 Hz,
+//! so that any 64 ms tell them apart, wherever the audio was cut and whatever law it was companded
+//! with. The level dips four times a second, as syllables do, so that voice activity detection
+//! takes it for speech.
 
 use std::f64::consts::TAU;
 use std::fmt;
@@ -77,7 +78,8 @@ impl Run {
     }
 }
 
-/// Where tones change, a hop may hear both sides and name neither: it is counted to the side before.
+/// Where tones change, a hop may hear both sides and name neither: it is counted to the side
+/// before.
 fn without_blips(runs: Vec<Run>) -> Vec<Run> {
     let mut kept: Vec<Run> = Vec::new();
     for run in runs {
@@ -134,9 +136,9 @@ fn name(window: [f64; WINDOW], hop: &[i16]) -> Option<(u16, u8)> {
     let (low, low_power) = strongest(&powers, 0);
     let (middle, middle_power) = strongest(&powers, 1);
     let (second, second_power) = strongest(&powers, 2);
-    // By Parseval's theorem a lone sine of the window's energy has a power of energy * WINDOW / 2 in
-    // its bin. A window half on either side of a change keeps a quarter of that share; noise spreads
-    // over all bins and stays below 0.1.
+    // By Parseval's theorem a lone sine of the window's energy has a power of energy * WINDOW / 2
+    // in its bin. A window half on either side of a change keeps a quarter of that share; noise
+    // spreads over all bins and stays below 0.1.
     let share = (low_power + middle_power + second_power) / (energy * WINDOW as f64 / 2.0);
     let is_balanced =
         low_power.min(middle_power).min(second_power) * 20.0 > low_power.max(middle_power);

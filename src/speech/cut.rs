@@ -45,19 +45,36 @@ pub fn at_pause(window: &[Piece], offset: Samples, settings: &Settings) -> Optio
         .take_while(|piece| !piece.is_speech)
         .count();
     let run = before.len() - quiet..before.len();
-    let pause = length(&window[run.clone()]);
+    let pause = &window[run.clone()];
     let cut = middle(window, run);
     let part = offset + length(&window[..cut]);
-    (quiet > 0 && pause >= good_pause(part, settings)).then_some(cut)
+    let good = quiet > 0 && length(pause) >= good_pause(part, settings) && is_quiet(pause, window);
+    good.then_some(cut)
 }
 
-/// Finds the best place of a window that must be cut now: the middle of its longest pause, or else
-/// the boundary with the quietest surroundings.
+/// Whether a pause is quieter than the speech around it: else the detector may only have missed
+/// some.
+fn is_quiet(pause: &[Piece], window: &[Piece]) -> bool {
+    let speech = window.iter().filter(|piece| piece.is_speech);
+    mean_level(pause.iter()) + PAUSE_DEPTH_DB <= mean_level(speech)
+}
+
+fn mean_level<'a>(pieces: impl Iterator<Item = &'a Piece>) -> f32 {
+    let (sum, count) = pieces.fold((0.0, 0.0), |(sum, count), piece| {
+        (sum + piece.level, count + 1.0)
+    });
+    sum / count
+}
+
+/// Finds the best place of a window that must be cut now: the boundary with the quietest
+/// surroundings, where what is no speech counts as quieter still.
 ///
 /// Gives the number of pieces before the cut, at least 1 and at most `window.len()`; 0 for an empty
 /// window.
 pub fn anywhere(window: &[Piece]) -> usize {
-    longest_pause(window).unwrap_or_else(|| quietest_boundary(window))
+    (1..=window.len())
+        .min_by(|&a, &b| level_around(window, a).total_cmp(&level_around(window, b)))
+        .unwrap_or(0)
 }
 
 /// The pause that is worth a cut in a part of this length: [`EASY_PAUSE`] where the search starts,
@@ -69,27 +86,8 @@ fn good_pause(part: Samples, settings: &Settings) -> Samples {
     EASY_PAUSE - Samples(give * done / span)
 }
 
-fn longest_pause(window: &[Piece]) -> Option<usize> {
-    let mut best = (LEAST_PAUSE, None);
-    let mut start = 0;
-    for run in window.chunk_by(|a, b| a.is_speech == b.is_speech) {
-        let range = start..start + run.len();
-        start = range.end;
-        // A later pause of the same length is better: it leaves more to the first part.
-        if !run[0].is_speech && length(run) >= best.0 {
-            best = (length(run), Some(middle(window, range)));
-        }
-    }
-    best.1
-}
-
-fn quietest_boundary(window: &[Piece]) -> usize {
-    (1..=window.len())
-        .min_by(|&a, &b| level_around(window, a).total_cmp(&level_around(window, b)))
-        .unwrap_or(0)
-}
-
-/// Mean level of the pieces on both sides of a boundary, the nearest weighing most.
+/// Mean level of the pieces on both sides of a boundary, the nearest weighing most: so the middle
+/// of a long pause is quieter than that of a short one.
 fn level_around(window: &[Piece], cut: usize) -> f32 {
     let (before, after) = window.split_at(cut);
     let near = before
@@ -98,7 +96,12 @@ fn level_around(window: &[Piece], cut: usize) -> f32 {
         .zip(WEIGHTS)
         .chain(after.iter().zip(WEIGHTS));
     let (sum, weight) = near.fold((0.0, 0.0), |(sum, total), (piece, weight)| {
-        (sum + weight * piece.level, total + weight)
+        let level = if piece.is_speech {
+            piece.level
+        } else {
+            piece.level - NO_SPEECH_DB
+        };
+        (sum + weight * level, total + weight)
     });
     sum / weight
 }
@@ -122,10 +125,14 @@ fn length(pieces: &[Piece]) -> Samples {
 
 /// A pause between sentences.
 const EASY_PAUSE: Samples = Samples::from_ms(300);
-/// A pause between words; a plosive closes the mouth for as long.
-const LEAST_PAUSE: Samples = Samples::from_ms(60);
-/// The surroundings of a boundary reach 80 ms to either side.
-const WEIGHTS: [f32; 4] = [4.0, 3.0, 2.0, 1.0];
+/// A pause between phrases; less is a plosive that closes the mouth, or a doubt of the detector.
+const LEAST_PAUSE: Samples = Samples::from_ms(160);
+/// Even noise that drowns half the speech leaves its pauses so much quieter.
+const PAUSE_DEPTH_DB: f32 = 6.0;
+/// The surroundings of a boundary reach 160 ms to either side.
+const WEIGHTS: [f32; 8] = [8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0];
+/// How much quieter a piece counts that the detector takes for no speech.
+const NO_SPEECH_DB: f32 = 10.0;
 
 #[cfg(test)]
 mod tests {
@@ -152,10 +159,19 @@ mod tests {
 
     #[test]
     fn a_short_pause_is_left_at_first_and_taken_near_the_limit() {
-        let window = window(&[(10, true), (6, false), (1, true)]);
+        let window = window(&[(10, true), (10, false), (1, true)]);
         let early = at_pause(&window, Samples::from_ms(41_000), &SETTINGS);
         let late = at_pause(&window, Samples::from_ms(57_000), &SETTINGS);
-        assert_eq!((early, late), (None, Some(13)));
+        assert_eq!((early, late), (None, Some(15)));
+    }
+
+    #[test]
+    fn a_pause_as_loud_as_the_speech_is_a_doubt_of_the_detector() {
+        let mut window = window(&[(100, true), (15, false), (1, true)]);
+        for piece in &mut window[100..115] {
+            piece.level = -22.0;
+        }
+        assert_eq!(at_pause(&window, SETTINGS.search_from, &SETTINGS), None);
     }
 
     #[test]

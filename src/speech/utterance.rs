@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::media::{FRAME_SAMPLES, Frame, Law, Samples};
+use crate::media::{FRAME_SAMPLES, Frame, Law, Samples, g711};
 use crate::speech::Output;
 use crate::speech::voice::{self, VoiceActivity};
 use parts::{Heard, Parts};
@@ -280,10 +280,7 @@ fn silent_frame(law: Law, at: Samples, end: Samples) -> Frame {
     Frame {
         start: at,
         law,
-        g711: [match law {
-            Law::Pcmu => 0xFF,
-            Law::Pcma => 0xD5,
-        }; FRAME_SAMPLES],
+        g711: [g711::silence(law); FRAME_SAMPLES],
         len: u8::try_from(len).unwrap_or(u8::MAX),
         lost: 0,
         telephone_event: false,

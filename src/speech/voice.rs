@@ -1,14 +1,16 @@
 //! Voice activity: is somebody speaking in these 20 ms?
 
+mod features;
 mod gate;
+mod network;
+mod spectrum;
 mod webrtc;
 
 pub use gate::Gate;
+pub use network::Network;
 pub use webrtc::WebRtc;
 
-use audio_codec_algorithms::{decode_alaw, decode_ulaw};
-
-use crate::media::{FRAME_SAMPLES, Frame, Law};
+use crate::media::{FRAME_SAMPLES, Frame, g711};
 
 /// Decides on one leg's frames, in their order.
 pub trait VoiceActivity {
@@ -23,8 +25,10 @@ pub trait VoiceActivity {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// [`WebRtc`] behind a [`Gate`].
+    /// [`Network`].
     #[default]
+    Network,
+    /// [`WebRtc`] behind a [`Gate`].
     Webrtc,
 }
 
@@ -32,6 +36,7 @@ impl Kind {
     /// A new detector of this kind, for one leg.
     pub fn detector(self) -> Box<dyn VoiceActivity> {
         match self {
+            Self::Network => Box::new(Network::new()),
             Self::Webrtc => Box::new(Gate::new(WebRtc::new())),
         }
     }
@@ -39,10 +44,9 @@ impl Kind {
 
 /// The frame as 16-bit linear PCM.
 pub fn decode(frame: &Frame) -> [i16; FRAME_SAMPLES] {
-    match frame.law {
-        Law::Pcmu => frame.g711.map(decode_ulaw),
-        Law::Pcma => frame.g711.map(decode_alaw),
-    }
+    let mut pcm = [0; FRAME_SAMPLES];
+    g711::decode(frame.law, &frame.g711, &mut pcm);
+    pcm
 }
 
 /// Mean power of a frame in dBFS, a full-scale square wave being 0; not below [`FLOOR_DBFS`].

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::support::{accept, as_pcm, complete, recognise, refuse, speech, with_server};
 use callscribe::event::GapReason;
-use callscribe::io::provider::Settings;
+use callscribe::io::part_audio::PartAudio;
+use callscribe::io::provider::{Provider, Settings};
+use callscribe::io::recogniser::Recogniser;
+use callscribe::media::Law;
 
 /// Settings that do not make a test wait.
 fn impatient(mut settings: Settings) -> Settings {
@@ -164,6 +167,64 @@ async fn service_that_accepts_and_never_answers_is_given_up_in_time() {
 }
 
 #[tokio::test]
+async fn half_open_connection_is_noticed_while_the_part_still_grows() {
+    let script = |n, stream, log| async move {
+        let mut peer = accept(stream, log).await;
+        if n == 0 {
+            peer.serve_until(1000, "").await;
+            // What a peer that vanished does: nothing, and the kernel still takes our bytes.
+            std::future::pending::<()>().await;
+        }
+        peer.serve("全部").await;
+    };
+    with_server(script, async |mut settings, log| {
+        settings.session.ping_interval = Duration::from_millis(100);
+        settings.session.pong_timeout = Duration::from_millis(100);
+        let recogniser = Recogniser::new(Provider::new(settings).unwrap());
+        let part = PartAudio::new(Law::Pcmu);
+        let audio = speech(3);
+        let feed = async {
+            part.append(&audio[..8000]);
+            while log.0.borrow().connections < 2 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            part.append(&audio[8000..]);
+            part.close();
+        };
+        let (recognition, ()) = tokio::join!(recogniser.recognise(part.clone(), |_| {}), feed);
+        let recognition = recognition.unwrap();
+        assert_eq!(
+            (recognition.text.as_str(), recognition.attempts),
+            ("全部", 2)
+        );
+        assert_eq!(log.0.borrow().audio[1], as_pcm(&audio));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn service_that_restarts_again_and_again_loses_and_doubles_nothing() {
+    let script = |n: usize, stream, log| async move {
+        let mut peer = accept(stream, log).await;
+        match n {
+            0..4 => drop(peer.serve_until(16_000 * (n + 1), "").await),
+            _ => drop(peer.serve("全部").await),
+        }
+    };
+    with_server(script, async |mut settings, log| {
+        settings.retry.first_delay = Duration::from_millis(10);
+        let audio = speech(10);
+        let recognition = recognise(settings, complete(&audio)).await.unwrap();
+        assert_eq!(
+            (recognition.text.as_str(), recognition.attempts),
+            ("全部", 5)
+        );
+        assert_eq!(log.0.borrow().audio[4], as_pcm(&audio));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn nobody_listening_is_tried_until_the_deadline() {
     with_server(
         |_, _, _| async {},
@@ -200,6 +261,39 @@ async fn garbage_instead_of_a_websocket_is_a_failure() {
             .await
             .unwrap_err();
         assert_eq!(failed.reason, GapReason::AsrUnavailable);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn hot_word_table_that_is_gone_costs_no_part() {
+    let script = |n, stream, log| async move {
+        let mut peer = accept(stream, log).await;
+        if n == 0 {
+            let next = futures_util::StreamExt::next(&mut peer.socket).await;
+            let start = next.unwrap().unwrap().to_string();
+            assert!(start.contains("vocabulary_id"), "{start}");
+            let error = r#"{"resp_type":"ERROR","trace_id":"t","error_code":"SIS.0201"}"#;
+            peer.say(error).await;
+            peer.drain().await;
+        } else {
+            peer.serve("好").await;
+        }
+    };
+    with_server(script, async |mut settings, log| {
+        settings.session.vocabulary_id = Some("deleted".into());
+        let recogniser = Recogniser::new(Provider::new(settings).unwrap());
+        for _ in 0..2 {
+            let recognised = recogniser.recognise(complete(&speech(1)), |_| {}).await;
+            assert_eq!(recognised.unwrap().text, "好");
+        }
+        let seen = log.0.borrow();
+        assert_eq!(seen.connections, 3);
+        assert!(
+            seen.starts
+                .iter()
+                .all(|start| start["vocabulary_id"].is_null())
+        );
     })
     .await;
 }

@@ -6,7 +6,10 @@
     reason = "tests use sockets, clocks and assertions"
 )]
 
+mod chaos;
+mod connections;
 mod credentials;
 mod failures;
+mod load;
 mod recognition;
 mod support;

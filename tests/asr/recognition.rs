@@ -109,3 +109,28 @@ async fn connection_is_closed_by_us_and_nobody_waits_for_it() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn unfinished_text_is_shown_while_somebody_speaks() {
+    let script = |_, stream, log| async move {
+        let mut peer = accept(stream, log).await;
+        peer.serve_until(3_000, "").await;
+        for (is_final, text) in [(false, "我"), (false, "我想"), (true, "我想查")] {
+            let segment = serde_json::json!({"start_time": 0, "end_time": 900,
+                "is_final": is_final, "result": {"text": text}});
+            let message = serde_json::json!({"resp_type": "RESULT", "segments": [segment]});
+            peer.say(&message.to_string()).await;
+        }
+        peer.serve("我想查").await;
+    };
+    with_server(script, async |mut settings, _| {
+        settings.session.interim_results = true;
+        let recogniser = Recogniser::new(Provider::new(settings).unwrap());
+        let mut shown = vec![];
+        let on_interim = |text| shown.push(text);
+        let recognition = recogniser.recognise(complete(&speech(2)), on_interim).await;
+        assert_eq!(recognition.unwrap().text, "我想查");
+        assert_eq!(shown, ["我", "我想", "我想查"]);
+    })
+    .await;
+}

@@ -121,7 +121,7 @@ impl Daemon {
             folder,
             seen: Vec::new(),
             lines: read_lines(connection),
-            recogniser: recogniser,
+            recogniser,
         }
     }
 
@@ -307,7 +307,14 @@ impl Speech {
     /// Asserts that a text names every second of the stream once, whole and in order, and no other.
     #[track_caller]
     pub fn assert_is_whole_in(&self, text: &str) {
-        let heard: Vec<(u16, u64, u64)> = text.split_whitespace().map(parse_second).collect();
+        let mut heard: Vec<(u16, u64, u64)> = Vec::new();
+        for (stream, second, milliseconds) in text.split_whitespace().map(parse_second) {
+            match heard.last_mut() {
+                // A second that a cut divided between two parts.
+                Some(last) if (last.0, last.1) == (stream, second) => last.2 += milliseconds,
+                _ => heard.push((stream, second, milliseconds)),
+            }
+        }
         let names: Vec<_> = heard
             .iter()
             .map(|&(stream, second, _)| (stream, second))
@@ -357,13 +364,22 @@ pub fn balanced(ended: &Value, channel: usize, field: &str) -> u64 {
             "{leg}"
         );
     }
-    let leg = coverage
-        .iter()
-        .find(|leg| leg["channel"] == channel)
-        .expect("the leg is covered");
+    let leg = covered(ended, channel);
     leg[field]
         .as_u64()
         .unwrap_or_else(|| panic!("{field} in {leg}"))
+}
+
+/// The coverage of one leg.
+#[track_caller]
+pub fn covered(ended: &Value, channel: usize) -> &Value {
+    let coverage = ended["coverage"]
+        .as_array()
+        .expect("call_ended has coverage");
+    coverage
+        .iter()
+        .find(|leg| leg["channel"] == channel)
+        .expect("the leg is covered")
 }
 
 /// Runs a sender to its end.

@@ -136,9 +136,10 @@ fn service_errors_mean_what_the_error_pages_say() {
             Verdict::RetryNow,
         ),
         (
-            "0012 0031 0032 0201 0301 0309",
+            "0012 0031 0032 0203 0301 0309",
             Verdict::GiveUp(GapReason::AsrRejected),
         ),
+        ("0201", Verdict::WithoutVocabulary),
         ("0312", Verdict::Throttled(PAUSE)),
         ("0003 0101", Verdict::NewCredentialsOnce),
         ("0102", Verdict::StopAll(LOCK_OUT)),

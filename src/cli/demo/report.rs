@@ -200,9 +200,10 @@ fn write_coverage(f: &mut fmt::Formatter<'_>, leg: &Value) -> fmt::Result {
     let channel = leg["channel"].as_u64().unwrap_or(0);
     writeln!(
         f,
-        "Coverage of {:<8}  {} ms received + {} lost; of it {} speech + {} silence; of the speech {} \
+        "Coverage of {:<8}  {} packets, {} ms received + {} lost; of it {} speech + {} silence; of the speech {} \
          transcribed + {} in gaps",
         speaker(channel),
+        leg["rtp"]["packets"].as_u64().unwrap_or(0),
         ms("received_ms"),
         ms("lost_ms"),
         ms("speech_ms"),
@@ -236,11 +237,7 @@ fn spread(mut durations: Vec<Duration>) -> String {
     durations.sort_unstable();
     match (durations.get(durations.len() / 2), durations.last()) {
         (Some(median), Some(most)) => {
-            format!(
-                "{} in the middle, {} at most",
-                seconds(*median),
-                seconds(*most)
-            )
+            format!("{} median, {} at most", seconds(*median), seconds(*most))
         }
         _ => "no text came".to_owned(),
     }
@@ -267,7 +264,7 @@ mod tests {
             final_text("u1", 1, 2100, 3200, "在见", "2026-01-01T00:00:03.250Z"),
             final_text("u2", 1, 9000, 9100, "嗯", "2026-01-01T00:00:09.900Z"),
             json!({"event": "call_ended", "coverage": [{"channel": 0, "received_ms": 4000,
-                "lost_ms": 20, "speech_ms": 1400, "silence_ms": 2600, "transcribed_ms": 1400}]}),
+                "lost_ms": 20, "speech_ms": 1400, "silence_ms": 2600, "transcribed_ms": 1400, "rtp": {"packets": 201}}]}),
         ] {
             report.add(&event);
         }
@@ -289,11 +286,11 @@ mod tests {
         );
         assert!(text.contains("invented   嗯"), "{text}");
         assert!(
-            text.contains("being noticed to the text: 0.30 s in the middle"),
+            text.contains("being noticed to the text: 0.30 s median"),
             "{text}"
         );
         assert!(
-            text.contains("4000 ms received + 20 lost; of it 1400 speech"),
+            text.contains("201 packets, 4000 ms received + 20 lost; of it 1400 speech"),
             "{text}"
         );
     }

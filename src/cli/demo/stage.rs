@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
+use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -176,11 +177,13 @@ impl Drop for Folder {
     }
 }
 
-/// Two even ports, one after the other, that nobody uses.
+/// Two even ports, one after the other, that nobody uses; two demonstrations look in two places.
 fn free_ports() -> Result<[u16; 2], StageError> {
     let bind = |port: u16| UdpSocket::bind((Ipv4Addr::LOCALHOST, port));
     let mut refused = None;
-    for first in (20_000..32_000).step_by(4) {
+    let pairs = PORTS.step_by(4);
+    let skipped = std::process::id() as usize % pairs.len();
+    for first in pairs.clone().cycle().skip(skipped).take(pairs.len()) {
         match bind(first).and_then(|held| bind(first + 2).map(|other| (held, other))) {
             Ok(_) => return Ok([first, first + 2]),
             Err(error) => refused = Some(error),
@@ -220,6 +223,8 @@ fn endpoint_in(line: &str) -> Option<String> {
     Some(format!("{scheme}{}", &host[..end]))
 }
 
+/// Where ports are looked for: below those that Linux gives to clients.
+const PORTS: Range<u16> = 20_000..32_000;
 /// How long a program may take to load and listen.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How often it is looked at meanwhile.

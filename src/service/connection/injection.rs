@@ -125,7 +125,8 @@ impl Connection {
     }
 }
 
-/// Ends a connection as a fault wants it; one that lingers does so until the peer leaves or the service stops.
+/// Ends a connection as a fault wants it; one that lingers does so until the peer leaves or the
+/// service stops.
 pub(super) async fn end(socket: &mut Socket, end: End, stopped: watch::Receiver<bool>) {
     let lingering = async {
         match end {

@@ -26,8 +26,8 @@ pub struct Script {
 /// Where scripted text comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Says {
-    /// The stream and second that the [`tone_code`] in the audio tells, and how much of each second was heard:
-    /// `7.3:1000 7.4:430`.
+    /// The stream and second that the [`tone_code`] in the audio tells, and how much of each second
+    /// was heard: `7.3:1000 7.4:430`.
     #[default]
     ToneCode,
     /// These lines, one a session, over and over.
@@ -64,7 +64,8 @@ impl Scripted {
                 let text = format!("{} ms", job.audio.length().as_millis());
                 Ok(vec![whole(&job.audio, text, 1.0, Vec::new())])
             }
-            // A minute of audio takes milliseconds to decode, which is long for a thread that answers pings.
+            // A minute of audio takes milliseconds to decode, which is long for a thread that
+            // answers pings.
             Says::ToneCode => tokio::task::spawn_blocking(move || vec![decode(&job)])
                 .await
                 .map_err(|error| Failure::new("SIS.0306", &error.to_string())),

@@ -16,7 +16,7 @@ use whisper_rs::{WhisperContext, WhisperContextParameters};
 
 use super::{Failure, Job, Outcome};
 use queue::{Queue, Work};
-use transcriber::Transcriber;
+use transcriber::{Tokens, Transcriber};
 
 /// Whisper, loaded and ready. Dropping it ends its threads after the piece they are at.
 pub struct Whisper {
@@ -29,8 +29,8 @@ pub struct Whisper {
 pub struct WhisperConfig {
     /// A model file of whisper.cpp.
     pub model: PathBuf,
-    /// Threads that work on one piece together. They spin while they wait for each other: more than the idle cores
-    /// make it slower.
+    /// Threads that work on one piece together. They spin while they wait for each other: more than
+    /// the idle cores make it slower.
     pub threads: usize,
     /// Sessions recognised at once; each takes `threads`.
     pub workers: usize,
@@ -103,8 +103,12 @@ impl Whisper {
             queue: Arc::new(Queue::new(config.queue)),
         };
         for _ in 0..config.workers {
+            let tokens = Tokens {
+                start: context.token_sot(),
+                no_speech: context.token_nosp(),
+            };
             let state = context.create_state().map_err(unusable)?;
-            whisper.start_worker(Transcriber::new(state, config.threads))?;
+            whisper.start_worker(Transcriber::new(state, tokens, config.threads))?;
         }
         Ok(whisper)
     }
@@ -135,7 +139,8 @@ impl Whisper {
         let queue = Arc::clone(&self.queue);
         let work = move || {
             while let Some(Work { job, reply }) = queue.pop() {
-                // Nobody waits for the text of a session that was cancelled meanwhile: the error may be ignored.
+                // Nobody waits for the text of a session that was cancelled meanwhile: the error
+                // may be ignored.
                 drop(reply.send(transcriber.transcribe(&job)));
                 queue.done();
             }

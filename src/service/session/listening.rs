@@ -62,8 +62,8 @@ impl Listening {
 
     /// Hears a fragment.
     ///
-    /// The official SDK cuts audio into equal pieces and sends what remains, however short: a short fragment is heard,
-    /// and becomes an error when another one follows.
+    /// The official SDK cuts audio into equal pieces and sends what remains, however short: a short
+    /// fragment is heard, and becomes an error when another one follows.
     pub(super) fn hear(
         &mut self,
         fragment: &[u8],

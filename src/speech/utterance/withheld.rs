@@ -1,4 +1,4 @@
-//! The frames of which it is not known yet whether they are said in vain.
+//! The frames of which it is not known yet whether an utterance takes them.
 
 use std::collections::VecDeque;
 

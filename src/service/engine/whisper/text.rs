@@ -1,8 +1,9 @@
 //! From what Whisper writes to what the service says.
 
-/// Simplified characters, digits together, no stray spaces; punctuation only where `punctuation` asks for it.
+/// Simplified characters, digits together, no stray spaces; punctuation only where `punctuation`
+/// asks for it.
 pub(super) fn tidy(text: &str, punctuation: bool) -> String {
-    let simplified = fast2s::convert(text.trim());
+    let simplified = particles(&fast2s::convert(text.trim()));
     let mut tidied = String::with_capacity(simplified.len());
     let letters: Vec<char> = simplified.chars().collect();
     for (n, &letter) in letters.iter().enumerate() {
@@ -26,8 +27,29 @@ pub(super) fn tidy(text: &str, punctuation: bool) -> String {
     tidied.trim().to_owned()
 }
 
-/// Whether a text goes round in circles, as Whisper sometimes does: a stretch of at least twelve characters that
-/// repeats one unit three times or more, or a unit of six characters or more twice.
+/// After a verb, Traditional 著 is Simplified 着, which the conversion leaves alone; in words such as
+/// 著名 it stays.
+fn particles(text: &str) -> String {
+    let letters: Vec<char> = text.chars().collect();
+    let at = |n: Option<usize>| n.and_then(|n| letters.get(n)).copied().unwrap_or(' ');
+    let is_word = |n: usize| {
+        "名作者称述书录".contains(at(Some(n + 1)))
+            || "显原卓名编译巨土专".contains(at(n.checked_sub(1)))
+    };
+    let letters = letters.iter().enumerate();
+    letters
+        .map(|(n, &letter)| {
+            if letter == '著' && !is_word(n) {
+                '着'
+            } else {
+                letter
+            }
+        })
+        .collect()
+}
+
+/// Whether a text goes round in circles, as Whisper sometimes does: a stretch of at least twelve
+/// characters that repeats one unit three times or more, or a unit of six characters or more twice.
 pub(super) fn repeats_itself(text: &str) -> bool {
     let letters: Vec<char> = text
         .chars()

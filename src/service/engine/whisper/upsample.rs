@@ -2,7 +2,8 @@
 
 use std::f32::consts::PI;
 
-/// Doubles the sample rate: each sample stands, and between two of them a windowed sinc over 64 neighbours speaks.
+/// Doubles the sample rate: each sample stands, and between two of them a windowed sinc over 64
+/// neighbours speaks.
 pub(super) fn double_rate(samples: &[f32]) -> Vec<f32> {
     let taps = taps();
     let mut doubled = Vec::with_capacity(samples.len() * 2);
@@ -27,7 +28,8 @@ fn between(samples: &[f32], n: usize, taps: &[f32; SIDE]) -> f32 {
         .sum()
 }
 
-/// One side of the sinc at half-way points, under a Blackman window, scaled to unity gain at zero frequency.
+/// One side of the sinc at half-way points, under a Blackman window, scaled to unity gain at zero
+/// frequency.
 fn taps() -> [f32; SIDE] {
     let mut taps = [0.0; SIDE];
     for (k, tap) in taps.iter_mut().enumerate() {

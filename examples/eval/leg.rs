@@ -1,0 +1,197 @@
+//! A leg of a call in memory, with what is speech in it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use callscribe::media::{Frame, Law};
+
+use crate::sounds::Random;
+use crate::{FRAME, FULL_SCALE, companded, samples};
+
+/// Audio from -1 to 1, and whether each 20 ms is speech.
+pub(crate) struct Leg {
+    pub(crate) audio: Vec<f32>,
+    pub(crate) labels: Vec<bool>,
+}
+
+impl Leg {
+    /// Strings the recordings of a manifest together, with pauses of 0.4 to 3 s.
+    pub(crate) fn read(folder: &Path, seed: u64) -> Result<Self, ReadError> {
+        let manifest = folder.join("manifest.tsv");
+        let lines = std::fs::read_to_string(&manifest).map_err(|source| ReadError::Manifest {
+            path: manifest,
+            source,
+        })?;
+        let mut random = Random::new(seed);
+        let mut leg = Self {
+            audio: Vec::new(),
+            labels: Vec::new(),
+        };
+        for line in lines.lines().skip(1) {
+            let file = line.split('\t').next().unwrap_or_default();
+            leg.pause(random.between(0.4, 3.0));
+            leg.append(&recording(folder.join(file))?);
+        }
+        leg.pause(1.0);
+        Ok(leg)
+    }
+
+    pub(crate) fn seconds(&self) -> f32 {
+        samples(self.labels.len()).as_duration().as_secs_f32()
+    }
+
+    pub(crate) fn speech_seconds(&self) -> f32 {
+        let speech = self.labels.iter().filter(|label| **label).count();
+        samples(speech).as_duration().as_secs_f32()
+    }
+
+    /// RMS of the speech.
+    pub(crate) fn active_level(&self) -> f32 {
+        let speech = self
+            .audio
+            .chunks(FRAME)
+            .zip(&self.labels)
+            .filter(|(_, label)| **label);
+        let energy = speech.map(|(frame, _)| mean_square(frame));
+        let (sum, count) = energy.fold((0.0, 1e-9), |(sum, count), e| (sum + e, count + 1.0));
+        (sum / count).sqrt()
+    }
+
+    /// The leg as the network delivers it.
+    pub(crate) fn frames(&self, law: Law) -> Vec<Frame> {
+        let frame = |(index, audio): (usize, &[f32])| {
+            let mut g711 = [companded(law, 0); FRAME];
+            for (byte, sample) in g711.iter_mut().zip(audio) {
+                *byte = companded(law, to_pcm(*sample));
+            }
+            Frame {
+                start: samples(index),
+                law,
+                g711,
+                len: 160,
+                lost: 0,
+                telephone_event: false,
+            }
+        };
+        self.audio
+            .chunks_exact(FRAME)
+            .enumerate()
+            .map(frame)
+            .collect()
+    }
+
+    pub(crate) fn write(&self, folder: &Path, name: &str) -> Result<(), ReadError> {
+        let path = folder.join(format!("{name}.wav"));
+        let refused = |source| ReadError::Recording {
+            path: path.clone(),
+            source,
+        };
+        let mut file = hound::WavWriter::create(&path, FORMAT).map_err(refused)?;
+        for sample in &self.audio {
+            file.write_sample(to_pcm(*sample)).map_err(refused)?;
+        }
+        file.finalize().map_err(refused)?;
+        let digits: String = self
+            .labels
+            .iter()
+            .map(|label| if *label { '1' } else { '0' })
+            .collect();
+        let path = folder.join(format!("{name}.txt"));
+        std::fs::write(&path, digits).map_err(|source| ReadError::Manifest { path, source })
+    }
+
+    fn pause(&mut self, seconds: f32) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a few seconds"
+        )]
+        let frames = (seconds * 50.0) as usize;
+        self.audio.resize(self.audio.len() + frames * FRAME, 0.0);
+        self.labels.resize(self.labels.len() + frames, false);
+    }
+
+    fn append(&mut self, recording: &[f32]) {
+        self.labels.extend(labels(recording));
+        self.audio.extend(recording);
+        self.audio.resize(self.labels.len() * FRAME, 0.0);
+    }
+}
+
+/// Why a recording cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error("{path}: {source}")]
+    Manifest { path: PathBuf, source: io::Error },
+    #[error("{path}: {source}")]
+    Recording { path: PathBuf, source: hound::Error },
+    #[error("{path}: 16-bit mono at 8000 Hz is wanted, this is {found:?}")]
+    Format {
+        path: PathBuf,
+        found: hound::WavSpec,
+    },
+}
+
+fn recording(path: PathBuf) -> Result<Vec<f32>, ReadError> {
+    let read = |path: &Path| {
+        let reader = hound::WavReader::open(path)?;
+        let found = reader.spec();
+        let audio: Result<Vec<i16>, _> = reader.into_samples::<i16>().collect();
+        Ok((found, audio?))
+    };
+    match read(&path) {
+        Err(source) => Err(ReadError::Recording { path, source }),
+        Ok((found, _)) if found != FORMAT => Err(ReadError::Format { path, found }),
+        Ok((_, pcm)) => Ok(pcm.into_iter().map(|s| f32::from(s) / FULL_SCALE).collect()),
+    }
+}
+
+/// Speech is what is within 35 dB of the loud frames, in steps of 10 ms; gaps of up to 100 ms
+/// belong to it.
+fn labels(recording: &[f32]) -> Vec<bool> {
+    let energies: Vec<f32> = recording.chunks(FRAME / 2).map(mean_square).collect();
+    let loudest = energies.iter().copied().fold(0.0, f32::max);
+    let mut sorted: Vec<f32> = energies
+        .iter()
+        .copied()
+        .filter(|e| *e > loudest * 1e-4)
+        .collect();
+    sorted.sort_by(f32::total_cmp);
+    let loud = sorted.get(sorted.len() * 19 / 20).copied().unwrap_or(1.0);
+    let mut speech: Vec<bool> = energies
+        .iter()
+        .map(|e| *e > loud * 10.0_f32.powf(-3.5))
+        .collect();
+    let mut last = None;
+    for at in 0..speech.len() {
+        if speech[at] {
+            if let Some(last) = last.filter(|last| at - last <= 10) {
+                speech[last..at].fill(true);
+            }
+            last = Some(at);
+        }
+    }
+    speech
+        .chunks(2)
+        .map(|halves| halves.contains(&true))
+        .collect()
+}
+
+fn mean_square(audio: &[f32]) -> f32 {
+    #[expect(clippy::cast_precision_loss, reason = "a frame")]
+    let count = audio.len() as f32;
+    audio.iter().map(|s| s * s).sum::<f32>() / count
+}
+
+fn to_pcm(sample: f32) -> i16 {
+    #[expect(clippy::cast_possible_truncation, reason = "a float cast saturates")]
+    let pcm = (sample * FULL_SCALE).round() as i16;
+    pcm
+}
+
+const FORMAT: hound::WavSpec = hound::WavSpec {
+    channels: 1,
+    sample_rate: 8_000,
+    bits_per_sample: 16,
+    sample_format: hound::SampleFormat::Int,
+};

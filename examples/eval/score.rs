@@ -1,0 +1,146 @@
+//! How near the detector and the segmenter come to the truth.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use callscribe::media::Samples;
+use callscribe::speech::Output;
+
+use crate::samples;
+
+/// Verdicts against labels, per 20 ms frame.
+pub(crate) struct Frames {
+    /// Wrong verdicts among all.
+    pub(crate) error: f32,
+    /// Speech taken for silence, among speech.
+    pub(crate) miss: f32,
+    /// Silence taken for speech, among silence.
+    pub(crate) false_alarm: f32,
+}
+
+impl Frames {
+    pub(crate) fn compare(labels: &[bool], verdicts: &[bool]) -> Self {
+        let count = |label, verdict| {
+            let pairs = labels.iter().zip(verdicts);
+            pairs
+                .filter(|(l, v)| (**l, **v) == (label, verdict))
+                .count()
+        };
+        let (missed, false_alarms) = (count(true, false), count(false, true));
+        let speech = missed + count(true, true);
+        let silence = false_alarms + count(false, false);
+        Self {
+            error: share(missed + false_alarms, speech + silence),
+            miss: share(missed, speech),
+            false_alarm: share(false_alarms, silence),
+        }
+    }
+}
+
+/// Utterances against true ones: speech whose pauses are shorter than the hangover.
+pub(crate) struct Utterances {
+    pub(crate) truth: usize,
+    pub(crate) found: usize,
+    /// Speech outside every utterance, among speech.
+    pub(crate) lost_speech: f32,
+    /// Start of the utterance less the start of the speech, in milliseconds: the pre-roll is
+    /// negative.
+    pub(crate) onset: Percentiles,
+    /// End of the utterance less the end of the speech.
+    pub(crate) end: Percentiles,
+    pub(crate) sent: Samples,
+    pub(crate) speech: Samples,
+    pub(crate) cuts: usize,
+}
+
+impl Utterances {
+    pub(crate) fn compare(labels: &[bool], outputs: &[Output], hangover: Duration) -> Self {
+        let truth = true_utterances(labels, Samples::from_duration(hangover));
+        let found = spans(outputs);
+        let inside = |at: usize| found.iter().any(|span| span.contains(&samples(at).0));
+        let speech = labels.iter().filter(|label| **label).count();
+        let lost = labels
+            .iter()
+            .enumerate()
+            .filter(|(at, label)| **label && !inside(*at))
+            .count();
+        let (mut onsets, mut ends) = (Vec::new(), Vec::new());
+        for utterance in &truth {
+            let mut overlapping = found.iter().filter(|span| overlap(span, utterance));
+            let first = overlapping.next();
+            let last = overlapping.next_back().or(first);
+            onsets.extend(first.map(|span| difference(span.start, utterance.start)));
+            ends.extend(last.map(|span| difference(span.end, utterance.end)));
+        }
+        Self {
+            truth: truth.len(),
+            found: found.len(),
+            lost_speech: share(lost, speech),
+            onset: Percentiles::of(onsets),
+            end: Percentiles::of(ends),
+            sent: Samples(found.iter().map(|span| span.end - span.start).sum()),
+            speech: samples(speech),
+            cuts: outputs
+                .iter()
+                .filter(|output| matches!(output, Output::PartClosed { last: false, .. }))
+                .count(),
+        }
+    }
+}
+
+/// The tenth, the middle and the ninetieth of a hundred.
+#[derive(Default)]
+pub(crate) struct Percentiles {
+    pub(crate) p10: i64,
+    pub(crate) p50: i64,
+    pub(crate) p90: i64,
+}
+
+impl Percentiles {
+    fn of(mut values: Vec<i64>) -> Self {
+        values.sort_unstable();
+        let at = |percent: usize| {
+            values.get((values.len() * percent / 100).min(values.len().saturating_sub(1)))
+        };
+        let [p10, p50, p90] = [10, 50, 90].map(|percent| at(percent).copied().unwrap_or_default());
+        Self { p10, p50, p90 }
+    }
+}
+
+fn true_utterances(labels: &[bool], hangover: Samples) -> Vec<Range<u64>> {
+    let mut utterances: Vec<Range<u64>> = Vec::new();
+    let speech = labels.iter().enumerate().filter(|(_, label)| **label);
+    for (start, end) in speech.map(|(at, _)| (samples(at).0, samples(at + 1).0)) {
+        match utterances.last_mut() {
+            Some(last) if start < last.end + hangover.0 => last.end = end,
+            _ => utterances.push(start..end),
+        }
+    }
+    utterances
+}
+
+fn spans(outputs: &[Output]) -> Vec<Range<u64>> {
+    let mut spans = Vec::new();
+    for output in outputs {
+        if let Output::Ended { start, end, .. } = output {
+            spans.push(start.0..end.0);
+        }
+    }
+    spans
+}
+
+fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
+    a.start < b.end && b.start < a.end
+}
+
+fn difference(found: u64, truth: u64) -> i64 {
+    let [found, truth] =
+        [found, truth].map(|at| i64::try_from(Samples(at).as_ms()).unwrap_or(i64::MAX));
+    found - truth
+}
+
+fn share(part: usize, whole: usize) -> f32 {
+    #[expect(clippy::cast_precision_loss, reason = "some thousand frames")]
+    let share = part as f32 / whole.max(1) as f32;
+    share
+}
