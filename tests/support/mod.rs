@@ -449,6 +449,7 @@ pub fn free_ports(count: u16) -> u16 {
     panic!("no {count} free UDP ports in a row");
 }
 
+/// The tones of [`tone_code`] are no speech to the network, and rightly so.
 fn configuration(endpoint: &str, rtp: &str, asr: &str, socket: &Path, ports: &[u16]) -> String {
     let endpoint = match asr.contains("endpoint = ") {
         true => String::new(),
@@ -458,6 +459,7 @@ fn configuration(endpoint: &str, rtp: &str, asr: &str, socket: &Path, ports: &[u
     format!(
         "[rtp]\nbind-address = \"127.0.0.1\"\nport-range = \"{first}-{last}\"\n\
          idle-timeout-ms = 2000\n{rtp}\n\
+         [speech]\ndetector = \"webrtc\"\n\
          [asr]\nprovider = \"scripted\"\n{endpoint}{asr}\n\
          [events]\nsocket = {socket:?}\n"
     )
