@@ -20,7 +20,7 @@ use crate::cli::exit;
 /// Show the live calls and their legs.
 #[derive(Clone, Debug, Args)]
 pub struct CallsArgs {
-    /// The daemon's control socket, key `socket` of [control] in its configuration
+    /// The daemon's control socket, key `control.socket` of its configuration
     #[arg(
         long,
         value_name = "PATH",
