@@ -9,7 +9,7 @@ use callscribe::config::{self, File};
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/callscribe.toml");
 
 /// Keys without a default: the file shows an example of each.
-const WITHOUT_DEFAULT: [&str; 10] = [
+const WITHOUT_DEFAULT: [&str; 12] = [
     "rtp.advertise-address",
     "asr.token",
     "asr.token-file",
@@ -18,6 +18,8 @@ const WITHOUT_DEFAULT: [&str; 10] = [
     "asr.security-token-file",
     "asr.ca-file",
     "asr.vocabulary-id",
+    "asr.proxy",
+    "asr.proxy-credentials-file",
     "control.socket",
     "control.listen",
 ];

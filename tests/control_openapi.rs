@@ -1,6 +1,10 @@
 //! The OpenAPI document tells the truth: every answer and every field of it is seen, and nothing else is.
 
-#![expect(clippy::disallowed_types, reason = "tests use real sockets")]
+#![expect(
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    reason = "tests use real sockets"
+)]
 
 mod support;
 

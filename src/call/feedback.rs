@@ -32,7 +32,8 @@ pub struct Feedback {
 }
 
 impl Feedback {
-    /// Of the leg of that number in the call of that id; they name the reporter, so that it needs no dice.
+    /// Of the leg of that number in the call of that id; they name the reporter, so that it needs
+    /// no dice.
     pub fn new(call_id: &str, channel: u8) -> Self {
         let mut hasher = DefaultHasher::new();
         (call_id, channel).hash(&mut hasher);

@@ -7,11 +7,12 @@ use crate::call::CallKey;
 use crate::media::admission::admitted_stream;
 use crate::media::{Ssrc, receiver};
 
-/// A port rests until nothing has arrived on it for so long: a sender that has not noticed the end of its call must
-/// not be heard in the next one.
+/// A port rests until nothing has arrived on it for so long: a sender that has not noticed the end
+/// of its call must not be heard in the next one.
 const REST_SILENCE: Duration = Duration::from_secs(30);
 
-/// A port that never falls silent is used again after so long; its old stream stays refused by its SSRC.
+/// A port that never falls silent is used again after so long; its old stream stays refused by its
+/// SSRC.
 const REST_LIMIT: Duration = Duration::from_secs(600);
 
 /// What a port is used for.
@@ -77,8 +78,8 @@ impl Port {
         self.taken_by.is_none() && !self.is_resting(now)
     }
 
-    /// Whether the datagram may begin a call on the port: it is audio that is allowed, and not the stream of the call
-    /// before.
+    /// Whether the datagram may begin a call on the port: it is audio that is allowed, and not the
+    /// stream of the call before.
     pub fn admits(
         &mut self,
         source: SocketAddr,

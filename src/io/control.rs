@@ -1,8 +1,8 @@
 //! The control API: HTTP with JSON on a Unix socket and, if configured, on a loopback port.
 //!
-//! Its tasks run beside the media workers, never on their threads; calls are reached by the workers' own commands, so
-//! that nothing of a call is locked. Every client is bounded in connections, in the size of what it sends and in the
-//! time that it takes.
+//! Its tasks run beside the media workers, never on their threads; calls are reached by the
+//! workers' own commands, so that nothing of a call is locked. Every client is bounded in
+//! connections, in the size of what it sends and in the time that it takes.
 
 #![expect(
     clippy::disallowed_types,
@@ -88,7 +88,8 @@ pub struct ControlServer {
     pub address: Option<SocketAddr>,
 }
 
-/// Starts the control API; `workers` are where the commands of each media worker go. Needs a Tokio runtime.
+/// Starts the control API; `workers` are where the commands of each media worker go. Needs a Tokio
+/// runtime.
 ///
 /// # Errors
 /// When a socket cannot be listened on.

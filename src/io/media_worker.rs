@@ -1,8 +1,8 @@
 //! A media worker: a thread that owns its sockets, its calls and its recogniser connections.
 //!
-//! It wakes every tick, empties every socket that has something, lets time pass for its calls, and performs what they
-//! ask for. Sessions with the recogniser are tasks on the same thread: nothing is locked, and nothing crosses a thread
-//! but events.
+//! It wakes every tick, empties every socket that has something, lets time pass for its calls, and
+//! performs what they ask for. Sessions with the recogniser are tasks on the same thread: nothing
+//! is locked, and nothing crosses a thread but events.
 
 #![expect(clippy::disallowed_types, reason = "UDP is received here")]
 #![expect(
@@ -36,7 +36,8 @@ use orders::Farewells;
 pub use orders::{Command, Survey};
 use recognition::{Recognitions, Report};
 
-/// Largest datagram that can be audio: beyond any MTU that carries RTP. Longer ones arrive cut and are refused.
+/// Largest datagram that can be audio: beyond any MTU that carries RTP. Longer ones arrive cut and
+/// are refused.
 const DATAGRAM_BYTES: usize = 2048;
 
 /// Datagrams taken from one socket in one tick: a flood on one port must not hold up the others.
@@ -220,8 +221,8 @@ impl Worker {
                 error!(%error, "cannot wait for datagrams; the worker stops");
                 return;
             }
-            // After receiving: a call that is told to end keeps what had arrived, and one that is registered
-            // does not get it.
+            // After receiving: a call that is told to end keeps what had arrived, and one that is
+            // registered does not get it.
             self.take_orders(now);
             self.switchboard.handle_timeout(now);
             self.take_reports(now);

@@ -39,10 +39,8 @@ impl Client {
 
     /// Sends a request with a JSON body, or none.
     pub fn ask(&self, method: &str, path: &str, body: &Value) -> Answer {
-        match body {
-            Value::Null => self.ask_text(method, path, ""),
-            body => self.ask_text(method, path, &body.to_string()),
-        }
+        let body = (!body.is_null()).then(|| body.to_string());
+        self.ask_text(method, path, &body.unwrap_or_default())
     }
 
     /// Sends a request with any body.

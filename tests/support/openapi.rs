@@ -1,4 +1,5 @@
-//! Holds what is said over HTTP against the OpenAPI document, and the document against what was said.
+//! Holds what is said over HTTP against the OpenAPI document, and the document against what was
+//! said.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -84,8 +85,12 @@ impl Document {
         let wrong = |what: &str| Err(format!("{owner}: {what}: {value}"));
         for (keyword, rule) in object(schema) {
             let limit = rule.as_i64().unwrap_or(0);
-            let length = |text: &Value| text.as_str().map(|text| text.len() as i64);
-            let count = |list: &Value| list.as_array().map(|list| list.len() as i64);
+            let length =
+                |text: &Value| text.as_str().map(|text| i64::try_from(text.len()).unwrap());
+            let count = |list: &Value| {
+                list.as_array()
+                    .map(|list| i64::try_from(list.len()).unwrap())
+            };
             match keyword {
                 "description" | "default" | "required" => {}
                 "$ref" => {

@@ -82,7 +82,8 @@ impl Switchboard {
             .count()
     }
 
-    /// A stream gets an even port that no line owns, with the next one left to its RTCP (RFC 3550 §11).
+    /// A stream gets an even port that no line owns, with the next one left to its RTCP (RFC 3550
+    /// §11).
     fn may_be_given_out(&self, index: usize, now: Instant) -> bool {
         let Some(port) = self.ports.get(index) else {
             return false;

@@ -1,4 +1,5 @@
-//! What clients send: bodies and ids, checked while they are read, so that an error names its field.
+//! What clients send: bodies and ids, checked while they are read, so that an error names its
+//! field.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;

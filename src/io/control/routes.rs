@@ -1,4 +1,5 @@
-//! The routes: what is asked, of whom, and what comes back. `docs/openapi.json` describes the same to programs.
+//! The routes: what is asked, of whom, and what comes back. `docs/openapi.json` describes the same
+//! to programs.
 
 #![expect(clippy::disallowed_methods, reason = "ids are made of the time of day")]
 

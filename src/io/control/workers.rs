@@ -1,7 +1,7 @@
 //! The media workers as the control API sees them: each is asked by command and answers once.
 //!
-//! A worker alone knows its calls. Where a call is, is asked of all of them, which takes one tick; so nothing is kept
-//! here that could be out of date.
+//! A worker alone knows its calls. Where a call is, is asked of all of them, which takes one tick;
+//! so nothing is kept here that could be out of date.
 
 #![expect(
     clippy::disallowed_methods,
@@ -32,7 +32,8 @@ const WORKER_TIME: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Workers {
     commands: Vec<mpsc::Sender<Command>>,
-    /// Ids on their way to a worker: two workers must not get the same. Locked for a look, never over a wait.
+    /// Ids on their way to a worker: two workers must not get the same. Locked for a look, never
+    /// over a wait.
     registering: Mutex<BTreeSet<Arc<str>>>,
     /// A list of thousands of calls takes a worker milliseconds: one at a time.
     listing: Semaphore,

@@ -15,7 +15,8 @@ use crate::event::{Body, CallEnded, EndReason, Event};
 /// Orders obeyed in one tick; the rest waits for the next.
 const ORDERS_PER_TICK: usize = 64;
 
-/// What a worker is told from other threads. A reply that is dropped means that there is no such call.
+/// What a worker is told from other threads. A reply that is dropped means that there is no such
+/// call.
 #[derive(Debug)]
 pub enum Command {
     /// Say what there is.
@@ -60,7 +61,8 @@ pub enum Command {
         /// What they look like.
         reply: oneshot::Sender<Vec<CallSnapshot>>,
     },
-    /// End every call, begin none, and stop when the last words have their text, or at the deadline.
+    /// End every call, begin none, and stop when the last words have their text, or at the
+    /// deadline.
     Drain {
         /// When to give up on what is still being recognised.
         deadline: Instant,
