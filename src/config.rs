@@ -1,6 +1,6 @@
 //! The configuration: the TOML file as it is written, checked into what the rooms of the program take.
 //!
-//! Each table is one struct of [`file`]; the only place of a default is its `Default`. `docs/config.md` and
+//! Each table is one struct of [`mod@file`]; the only place of a default is its `Default`. `docs/config.md` and
 //! `conf/callscribe.toml` say the same for people.
 
 mod check;

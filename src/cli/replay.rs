@@ -38,7 +38,7 @@ use recording::Recording;
 pub struct ReplayArgs {
     /// A pcap or pcapng file.
     pub file: PathBuf,
-    /// Configuration file; its [rtp], [speech] and [asr] tables are used.
+    /// Configuration file; its tables `rtp`, `speech` and `asr` are used.
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// `configured`: the recogniser of the configuration. `none`: nothing is recognised, and every part of speech is

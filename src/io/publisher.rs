@@ -1,7 +1,7 @@
 //! The publisher: gives every event its number and serves the lines to readers on a Unix socket.
 //!
 //! It has a thread and a runtime of its own, so that no reader can slow a media worker. The lines are kept once, in a
-//! [`Backlog`]; a reader is only a place in it. A reader that falls off its end is told where to resume, and closed.
+//! backlog; a reader is only a place in it. A reader that falls off its end is told where to resume, and closed.
 
 #![expect(clippy::disallowed_types, reason = "the readers' socket is here")]
 #![expect(
