@@ -369,8 +369,8 @@ pub struct Coverage {
 pub struct RtpFigures {
     /// RTP packets of the heard streams that came.
     pub packets: u64,
-    /// Expected less received (RFC 3550 §A.3).
-    pub lost: i64,
+    /// Packets that never came: expected by sequence number (RFC 3550 §A.3), less those that came once or more.
+    pub lost: u64,
     /// Second and further copies.
     pub duplicates: u64,
     /// Came after their place was given up.

@@ -1,5 +1,7 @@
 //! One leg of a call: the circuit from a datagram to the parts of its utterances, and from their texts to lines.
 
+mod lines;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,16 +11,14 @@ use crate::call::feedback::Feedback;
 use crate::call::health::{Health, Sighting};
 use crate::call::ledger::Ledger;
 use crate::call::loss::LossRun;
-use crate::call::part::{Closed, Outcome, Part, Parts};
+use crate::call::part::{Closed, Outcome, Parts};
 use crate::call::switchboard::{PortIndex, Settings};
 use crate::call::{CallKey, Outbox, Output, PartKey};
-use crate::event::{
-    AsrTrace, Body, Channel, ChannelStarted, Coverage, GapReason, HealthState, Role, RoleSource,
-    RtpFigures, Transcript, WordTiming,
-};
-use crate::media::receiver::{self, Receiver, Statistics};
+use crate::event::{Body, HealthState, Role, RoleSource};
+use crate::media::receiver::{self, Receiver};
 use crate::media::{CallClock, Frame, Law, Samples, Ssrc};
 use crate::speech::{self, utterance::Segmenter};
+use lines::Finality;
 
 /// What is known of a leg before its first packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -234,31 +234,9 @@ impl Leg {
         self.parts.is_empty()
     }
 
-    /// The account of the leg; `None` if it was never heard.
-    pub fn coverage(&self) -> Option<Coverage> {
-        self.heard?;
-        let rtp = rtp_figures(&self.receiver.statistics());
-        Some(Coverage {
-            rtp,
-            ..self.ledger.coverage(self.context.channel)
-        })
-    }
-
     /// Where the leg ends on the call clock, so far.
     pub fn end(&self) -> Samples {
         self.heard.map_or(Samples::ZERO, |heard| heard.start) + self.ledger.duration()
-    }
-
-    /// What is known of the leg, as the lines give it.
-    pub fn describe(&self) -> Channel {
-        Channel {
-            channel: self.context.channel,
-            role: self.spec.role,
-            role_source: self.spec.role_source,
-            codec: self.heard.map(|heard| heard.law).or(self.spec.law),
-            local_port: self.context.port,
-            remote: self.heard.map(|heard| heard.remote.to_string()),
-        }
     }
 
     /// What was said last of the leg's health; `None` while it was well from the start.
@@ -320,15 +298,7 @@ impl Leg {
                 digit,
                 start,
                 duration,
-            } => {
-                let body = Body::Dtmf {
-                    channel: self.context.channel,
-                    digit,
-                    start_ms: start.as_ms(),
-                    duration_ms: duration.as_ms(),
-                };
-                outbox.publish(&self.context.call_id, body, now);
-            }
+            } => self.publish_digit(digit, (start, duration), outbox, now),
             receiver::Output::Health { state, detail } => self.health.note_fault(state, detail),
             receiver::Output::Bye => {
                 self.has_sender_left = true;
@@ -366,12 +336,7 @@ impl Leg {
     fn handle_speech(&mut self, output: speech::Output, outbox: &mut Outbox, now: Instant) {
         match output {
             speech::Output::Started { utterance, start } => {
-                let body = Body::SpeechStarted {
-                    channel: self.context.channel,
-                    utterance_id: self.context.utterance_id(utterance),
-                    start_ms: start.as_ms(),
-                };
-                outbox.publish(&self.context.call_id, body, now);
+                self.publish_onset(utterance, start, outbox, now);
             }
             speech::Output::PartOpened {
                 utterance,
@@ -400,115 +365,12 @@ impl Leg {
                 utterance,
                 start,
                 end,
-            } => {
-                let body = Body::SpeechEnded {
-                    channel: self.context.channel,
-                    utterance_id: self.context.utterance_id(utterance),
-                    start_ms: start.as_ms(),
-                    end_ms: end.as_ms(),
-                };
-                outbox.publish(&self.context.call_id, body, now);
-            }
-        }
-    }
-
-    fn publish_started(&self, outbox: &mut Outbox, now: Instant) {
-        let Some(heard) = self.heard else { return };
-        let body = Body::ChannelStarted(ChannelStarted {
-            channel: self.context.channel,
-            role: self.spec.role,
-            role_source: self.spec.role_source,
-            ssrc: heard.ssrc.0,
-            codec: heard.law,
-            remote: heard.remote.to_string(),
-            start_ms: heard.start.as_ms(),
-        });
-        outbox.publish(&self.context.call_id, body, now);
-    }
-
-    fn publish_loss(&self, (start, end): (Samples, Samples), outbox: &mut Outbox, now: Instant) {
-        let body = Body::Gap {
-            channel: self.context.channel,
-            start_ms: start.as_ms(),
-            end_ms: end.as_ms(),
-            reason: GapReason::RtpLoss,
-            recovered: false,
-            detail: None,
-        };
-        outbox.publish(&self.context.call_id, body, now);
-    }
-
-    fn publish_settled(&mut self, outbox: &mut Outbox, now: Instant) {
-        while let Some((mut part, closed, outcome)) = self.parts.poll_settled() {
-            let body = match outcome {
-                Outcome::Recognised(recognition) => {
-                    self.ledger.count_transcribed(closed.speech);
-                    part.revision += 1;
-                    let finality = Finality::Final {
-                        is_last: closed.last,
-                    };
-                    let line = self.transcript(&part, closed.end, finality, recognition);
-                    Body::Transcript(Box::new(line))
-                }
-                Outcome::Unrecognised { reason, detail } => {
-                    self.ledger.count_gap(closed.speech);
-                    Body::Gap {
-                        channel: self.context.channel,
-                        start_ms: part.start.as_ms(),
-                        end_ms: closed.end.as_ms(),
-                        reason,
-                        recovered: false,
-                        detail: Some(detail),
-                    }
-                }
-            };
-            outbox.publish(&self.context.call_id, body, now);
-        }
-    }
-
-    fn transcript(
-        &self,
-        part: &Part,
-        end: Samples,
-        finality: Finality,
-        recognition: Recognition,
-    ) -> Transcript {
-        let on_call_clock = |word: crate::asr::Word| WordTiming {
-            text: word.text,
-            start_ms: (part.start + word.start).as_ms(),
-            end_ms: (part.start + word.end).as_ms(),
-        };
-        Transcript {
-            channel: self.context.channel,
-            role: self.spec.role,
-            role_source: self.spec.role_source,
-            utterance_id: self.context.utterance_id(part.utterance),
-            revision: part.revision,
-            part: part.part,
-            part_final: finality != Finality::Interim,
-            is_final: finality == Finality::Final { is_last: true },
-            start_ms: part.start.as_ms(),
-            end_ms: end.as_ms(),
-            text: recognition.text,
-            confidence: recognition.confidence,
-            language: "zh-CN",
-            words: recognition.words.into_iter().map(on_call_clock).collect(),
-            late: false,
-            asr: AsrTrace {
-                provider: Arc::clone(&self.settings.provider),
-                trace_id: recognition.trace_id,
-                attempts: recognition.attempts,
-                latency_ms: recognition.latency_ms,
-            },
+            } => self.publish_end_of_speech(utterance, (start, end), outbox, now),
         }
     }
 }
 
 impl Context {
-    fn utterance_id(&self, utterance: u64) -> String {
-        format!("{}/{}/{utterance}", self.call_id, self.channel)
-    }
-
     const fn part_key(&self, utterance: u64, part: u32) -> PartKey {
         PartKey {
             call: self.call,
@@ -517,29 +379,4 @@ impl Context {
             part,
         }
     }
-}
-
-fn rtp_figures(statistics: &Statistics) -> RtpFigures {
-    let counters = &statistics.counters;
-    RtpFigures {
-        packets: statistics.received,
-        lost: statistics.lost,
-        duplicates: counters.duplicate,
-        late: counters.late,
-        jitter_ms: Samples(statistics.jitter).as_ms(),
-        refused: counters.other_ssrc
-            + counters.source_rejected
-            + counters.unknown_payload_type
-            + counters.out_of_sequence
-            + counters.malformed
-            + counters.stun
-            + counters.not_rtp,
-    }
-}
-
-/// How final a transcript is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Finality {
-    Interim,
-    Final { is_last: bool },
 }
