@@ -336,7 +336,7 @@ pub struct AsrTrace {
 pub struct CallEnded {
     /// Why it ended.
     pub reason: EndReason,
-    /// From the zero of the call clock to the end of the last leg, in milliseconds.
+    /// From the zero of the call clock to the end of the last leg's audio or last key, in milliseconds.
     pub duration_ms: u64,
     /// The ledger of each leg.
     pub coverage: Vec<Coverage>,

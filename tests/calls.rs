@@ -456,7 +456,7 @@ fn line_is_one_call_of_all_its_legs_and_bye_ends_it() {
     assert!(ended[0]["call_id"].as_str().unwrap().starts_with("trunk-"));
 
     // The old stream begins nothing, a new one the next call at once.
-    calls.play(ports[0], &mut senders[0], &sentence());
+    calls.play(ports[1], &mut senders[1], &sentence());
     assert_eq!(calls.events("call_started").len(), 1);
     calls.play(ports[0], &mut Sender::new("10.0.0.1:4000", 9), &sentence());
     assert_eq!(calls.events("call_started").len(), 2);
@@ -615,4 +615,92 @@ fn ten_thousand_calls_one_after_the_other_leave_nothing_behind() {
     assert_eq!(ids.len(), 10_000);
     assert_eq!(calls.switchboard.calls().count(), 0);
     assert_eq!(calls.switchboard.poll_timeout(), None);
+}
+
+/// A phone system that always uses the same SSRC calls again, from another port, after the first call ran out.
+#[test]
+fn next_call_with_the_same_ssrc_is_heard_on_an_unregistered_port() {
+    let mut calls = VirtualCalls::new(unregistered());
+    let port = calls.switchboard.add_port(20_000);
+    calls.play(port, &mut Sender::new("10.0.0.1:4000", 1), &sentence());
+    calls.pass(75 * SECOND);
+    calls.play(port, &mut Sender::new("10.0.0.1:5444", 1), &sentence());
+    calls.pass(2 * SECOND);
+    assert_eq!(calls.events("call_started").len(), 2);
+    assert_eq!(calls.events("transcript").len(), 2);
+}
+
+#[test]
+fn call_that_comes_off_a_long_hold_is_heard_again_on_an_unregistered_port() {
+    let mut calls = VirtualCalls::new(unregistered());
+    let port = calls.switchboard.add_port(20_000);
+    let mut sender = Sender::new("10.0.0.1:4000", 1);
+    calls.play(port, &mut sender, &sentence());
+    calls.pass(65 * SECOND);
+    calls.play(port, &mut sender, &sentence());
+    calls.pass(2 * SECOND);
+    assert_eq!(calls.events("transcript").len(), 2);
+}
+
+/// A transfer: one leg says BYE and goes on with another stream, then the other leg says BYE.
+#[test]
+fn bye_before_a_transfer_is_not_the_end_of_the_leg() {
+    let mut calls = VirtualCalls::new(VirtualCalls::settings());
+    let ports = [
+        calls.switchboard.add_port(20_000),
+        calls.switchboard.add_port(20_002),
+    ];
+    let legs = vec![(ports[0], None), (ports[1], None)];
+    calls.switchboard.add_line(Line {
+        name: "trunk".into(),
+        legs,
+    });
+    let (mut first, mut other) = (
+        Sender::new("10.0.0.1:4000", 7),
+        Sender::new("10.0.0.1:4002", 8),
+    );
+    calls.play(ports[0], &mut first, &sentence());
+    calls.play(ports[1], &mut other, &sentence());
+    calls.send(ports[0], first.address, &first.bye());
+    let mut transferred = Sender::new("10.0.0.1:4000", 9);
+    calls.play(ports[0], &mut transferred, &sentence());
+    calls.send(ports[1], other.address, &other.bye());
+    calls.play(ports[0], &mut transferred, &sentence());
+    calls.pass(2 * SECOND);
+    assert_eq!(calls.events("call_ended").len(), 0);
+    assert_eq!(calls.events("transcript").len(), 4);
+}
+
+/// Story 1 on a line: the leg beside the one that begins the next call still gets the old stream.
+#[test]
+fn old_stream_on_a_sibling_port_is_not_heard_in_the_next_call_of_the_line() {
+    let mut calls = VirtualCalls::new(VirtualCalls::settings());
+    let ports = [
+        calls.switchboard.add_port(20_000),
+        calls.switchboard.add_port(20_002),
+    ];
+    let legs = vec![(ports[0], None), (ports[1], None)];
+    calls.switchboard.add_line(Line {
+        name: "trunk".into(),
+        legs,
+    });
+    let mut old = Sender::new("10.0.0.1:4002", 8);
+    calls.play(ports[1], &mut old, &sentence());
+    let key = calls.switchboard.calls().next().map(|call| call.key());
+    hang_up(&mut calls, key.unwrap());
+    let mut next = Sender::new("10.0.0.1:4000", 9);
+    for chunk in sentence().chunks_exact(160) {
+        let packets = [old.packet(chunk), next.packet(chunk)];
+        calls.send(ports[1], old.address, &packets[0]);
+        calls.send(ports[0], next.address, &packets[1]);
+        calls.pass(PACKET);
+    }
+    calls.pass(2 * SECOND);
+    assert_eq!(calls.events("call_started").len(), 2);
+    let heard: Vec<_> = calls
+        .events("channel_started")
+        .iter()
+        .map(|line| line["ssrc"].clone())
+        .collect();
+    assert_eq!(heard, [8, 9]);
 }

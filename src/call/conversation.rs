@@ -389,7 +389,7 @@ impl Call {
             duration_ms: self
                 .legs
                 .iter()
-                .map(|leg| leg.end().as_ms())
+                .map(|leg| leg.end_with_keys().as_ms())
                 .max()
                 .unwrap_or(0),
             coverage: self.legs.iter().filter_map(Leg::coverage).collect(),

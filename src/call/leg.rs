@@ -12,6 +12,7 @@ use crate::call::health::{Health, Sighting};
 use crate::call::ledger::Ledger;
 use crate::call::loss::LossRun;
 use crate::call::part::{Closed, Outcome, Parts};
+use crate::call::port::OldStream;
 use crate::call::switchboard::{PortIndex, Settings};
 use crate::call::{CallKey, Outbox, Output, PartKey};
 use crate::event::{Body, HealthState, Role, RoleSource};
@@ -49,7 +50,8 @@ pub struct Leg {
     feedback: Feedback,
     heard: Option<Heard>,
     open_part: Option<PartKey>,
-    has_sender_left: bool,
+    left_at: Option<Instant>,
+    last_key_end: Samples,
 }
 
 /// Names the leg in keys and in lines.
@@ -90,7 +92,8 @@ impl Leg {
             feedback,
             heard: None,
             open_part: None,
-            has_sender_left: false,
+            left_at: None,
+            last_key_end: Samples::ZERO,
         }
     }
 
@@ -104,6 +107,7 @@ impl Leg {
         now: Instant,
     ) {
         self.receiver.handle_datagram(source, bytes, clock, now);
+        self.note_return(now);
         self.drain(outbox, now);
     }
 
@@ -183,7 +187,7 @@ impl Leg {
 
     /// Looks after the leg's health, once a second or so; `is_other_heard` tells whether another leg of the call is.
     pub fn check_health(&mut self, is_other_heard: bool, outbox: &mut Outbox, now: Instant) {
-        if self.has_sender_left {
+        if self.has_sender_left() {
             return;
         }
         if let Some((state, detail)) = self.health.assess(is_other_heard, now) {
@@ -224,9 +228,18 @@ impl Leg {
         self.receiver.last_packet()
     }
 
-    /// Whether the sender has said BYE.
+    /// Whether the sender has said BYE, and nobody has come after it.
     pub const fn has_sender_left(&self) -> bool {
-        self.has_sender_left
+        self.left_at.is_some()
+    }
+
+    /// The stream that was heard last, for the port to refuse when the call is over.
+    pub fn last_stream(&self) -> Option<OldStream> {
+        Some(OldStream {
+            source: self.receiver.remote()?,
+            ssrc: self.receiver.statistics().ssrc?,
+            last_packet: self.receiver.last_packet()?,
+        })
     }
 
     /// Whether every part has been settled.
@@ -234,9 +247,14 @@ impl Leg {
         self.parts.is_empty()
     }
 
-    /// Where the leg ends on the call clock, so far.
+    /// Where the audio of the leg ends on the call clock, so far.
     pub fn end(&self) -> Samples {
         self.heard.map_or(Samples::ZERO, |heard| heard.start) + self.ledger.duration()
+    }
+
+    /// Where the leg ends, its keys included: a caller may press one and say nothing after it.
+    pub fn end_with_keys(&self) -> Samples {
+        self.end().max(self.last_key_end)
     }
 
     /// What was said last of the leg's health; `None` while it was well from the start.
@@ -261,6 +279,19 @@ impl Leg {
         self.last_heard()
             .filter(|_| is_open)
             .map(|at| at + self.settings.speech.hangover())
+    }
+
+    /// After a BYE somebody may send again: the other end of a transfer, a call taken off hold.
+    fn note_return(&mut self, now: Instant) {
+        if self
+            .left_at
+            .is_some_and(|left_at| self.last_heard() > Some(left_at))
+        {
+            self.left_at = None;
+            if self.settings.receiver_reports {
+                self.feedback.begin(now);
+            }
+        }
     }
 
     fn drain(&mut self, outbox: &mut Outbox, now: Instant) {
@@ -298,10 +329,13 @@ impl Leg {
                 digit,
                 start,
                 duration,
-            } => self.publish_digit(digit, (start, duration), outbox, now),
+            } => {
+                self.last_key_end = self.last_key_end.max(start + duration);
+                self.publish_digit(digit, (start, duration), outbox, now);
+            }
             receiver::Output::Health { state, detail } => self.health.note_fault(state, detail),
             receiver::Output::Bye => {
-                self.has_sender_left = true;
+                self.left_at = Some(now);
                 self.feedback.end();
             }
         }

@@ -4,16 +4,19 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::call::CallKey;
-use crate::media::admission::admitted_stream;
+use crate::media::admission::{admitted_stream, stream_of};
 use crate::media::{Ssrc, receiver};
 
 /// A port rests until nothing has arrived on it for so long: a sender that has not noticed the end
 /// of its call must not be heard in the next one.
 const REST_SILENCE: Duration = Duration::from_secs(30);
 
-/// A port that never falls silent is used again after so long; its old stream stays refused by its
-/// SSRC.
+/// A port that never falls silent is used again after so long; its old stream stays refused.
 const REST_LIMIT: Duration = Duration::from_secs(600);
+
+/// An old stream that falls silent for so long and comes again is a new one: a phone that was put
+/// back and taken up, or a sender that always uses the same SSRC.
+const OLD_STREAM_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a port is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,14 +48,25 @@ pub struct Port {
     pub line: Option<usize>,
     rest: Option<Rest>,
     stray: Option<Rest>,
+    old_stream: Option<OldStream>,
 }
 
-/// The time after a call, in which the port's old stream is refused.
+/// A stream as a port knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OldStream {
+    /// Its sender.
+    pub source: SocketAddr,
+    /// Its synchronization source.
+    pub ssrc: Ssrc,
+    /// When its last packet came.
+    pub last_packet: Instant,
+}
+
+/// The time after a call, in which the port is not given out.
 #[derive(Clone, Copy, Debug)]
 struct Rest {
     since: Instant,
     last_arrival: Instant,
-    old_stream: Option<Ssrc>,
 }
 
 impl Port {
@@ -64,13 +78,32 @@ impl Port {
             line: None,
             rest: None,
             stray: None,
+            old_stream: None,
         }
     }
 
     /// The call on the port is over; `old_stream` is what was heard last.
-    pub const fn rest(&mut self, old_stream: Option<Ssrc>, now: Instant) {
+    pub const fn rest(&mut self, old_stream: Option<OldStream>, now: Instant) {
         self.taken_by = None;
-        self.rest = Some(Rest::new(old_stream, now));
+        self.rest = Some(Rest::new(now));
+        self.old_stream = old_stream;
+    }
+
+    /// Whether the datagram belongs to the stream of the call before, which goes on as if that call
+    /// were not over; whatever the port is used for now.
+    pub fn is_of_old_call(&mut self, source: SocketAddr, bytes: &[u8], now: Instant) -> bool {
+        let Some(old) = &mut self.old_stream else {
+            return false;
+        };
+        if old.source != source || stream_of(bytes) != Some(old.ssrc) {
+            return false;
+        }
+        if now.saturating_duration_since(old.last_packet) >= OLD_STREAM_PAUSE {
+            self.old_stream = None;
+            return false;
+        }
+        old.last_packet = now;
+        true
     }
 
     /// Whether a call may be registered on the port.
@@ -78,28 +111,18 @@ impl Port {
         self.taken_by.is_none() && !self.is_resting(now)
     }
 
-    /// Whether the datagram may begin a call on the port: it is audio that is allowed, and not the
-    /// stream of the call before.
+    /// Whether the datagram may begin a call on the port: it is audio that is allowed.
     pub fn admits(
         &mut self,
         source: SocketAddr,
         bytes: &[u8],
         settings: &receiver::Settings,
-        now: Instant,
     ) -> bool {
-        let is_resting = self.is_resting(now);
-        let Some(rest) = &mut self.rest else {
-            return admitted_stream(settings, source, bytes).is_some();
-        };
-        rest.last_arrival = now;
-        let Some(ssrc) = admitted_stream(settings, source, bytes) else {
-            return false;
-        };
-        let is_old = is_resting && rest.old_stream == Some(ssrc);
-        if !is_old {
+        let admits = admitted_stream(settings, source, bytes).is_some();
+        if admits {
             self.rest = None;
         }
-        !is_old
+        admits
     }
 
     /// Whether a stream that nobody invited comes in, which the next call on the port would hear.
@@ -118,12 +141,12 @@ impl Port {
         if let Some(rest) = &mut self.rest {
             rest.last_arrival = now;
         }
-        let Some(stream) = admitted_stream(settings, source, bytes) else {
+        if admitted_stream(settings, source, bytes).is_none() {
             return;
-        };
+        }
         match &mut self.stray {
             Some(stray) if stray.is_heard(now) => stray.last_arrival = now,
-            stray => *stray = Some(Rest::new(Some(stream), now)),
+            stray => *stray = Some(Rest::new(now)),
         }
     }
 
@@ -133,11 +156,10 @@ impl Port {
 }
 
 impl Rest {
-    const fn new(old_stream: Option<Ssrc>, now: Instant) -> Self {
+    const fn new(now: Instant) -> Self {
         Self {
             since: now,
             last_arrival: now,
-            old_stream,
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::asr::Recognition;
 use crate::call::conversation::{Call, CallSpec, CallUpdate, Phase};
-use crate::call::leg::LegSpec;
+use crate::call::leg::{Leg, LegSpec};
 use crate::call::part::Outcome;
 use crate::call::port::{Port, PortUse};
 use crate::call::{CallKey, Outbox, Output, PartKey, WallClock};
@@ -109,9 +109,15 @@ impl Switchboard {
         bytes: &[u8],
         now: Instant,
     ) {
-        let Some(taken) = self.ports.get(port.0).map(|port| port.taken_by) else {
+        let Some(entry) = self.ports.get_mut(port.0) else {
             return;
         };
+        if entry.is_of_old_call(source, bytes, now) {
+            entry.note_stray(source, bytes, &self.settings.receiver, now);
+            self.strays += 1;
+            return;
+        }
+        let taken = entry.taken_by;
         let taken = taken.or_else(|| self.leg_before(port));
         match taken.or_else(|| self.begin_call(port, source, bytes, now)) {
             Some(PortUse::Leg { call, channel }) => {
@@ -269,7 +275,7 @@ impl Switchboard {
             port.note_stray(source, bytes, &settings.receiver, now);
             return None;
         }
-        if self.is_closed || !port.admits(source, bytes, &settings.receiver, now) {
+        if self.is_closed || !port.admits(source, bytes, &settings.receiver) {
             return None;
         }
         let number = port.number;
@@ -319,7 +325,7 @@ impl Switchboard {
                 && taken_by == key
             {
                 let leg = call.and_then(|call| call.legs().get(usize::from(channel)));
-                port.rest(leg.and_then(|leg| leg.receiver().statistics().ssrc), now);
+                port.rest(leg.and_then(Leg::last_stream), now);
             }
         }
     }

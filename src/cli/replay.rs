@@ -255,6 +255,13 @@ impl Replay {
             .handle_close(EndReason::EndOfCapture, self.now);
         self.perform()?;
         self.lines.flush()?;
+        if self.next_seq == 0 {
+            eprintln!(
+                "callscribe: nothing to hear in this capture: {} of its datagrams came to no call, \
+                 because none of them is RTP with a payload type of rtp.payload-types",
+                self.switchboard.strays()
+            );
+        }
         if let Some(recording) = self.recording.take() {
             recording.finish()?;
         }

@@ -13,7 +13,6 @@ mod backlog;
 mod reader;
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,7 +24,7 @@ use jiff::Timestamp;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::config::file;
@@ -35,6 +34,9 @@ use backlog::Backlog;
 
 /// Events on their way to the publisher; a full queue drops the newest, counts it and says so in an `error` line.
 const QUEUE_EVENTS: usize = 65_536;
+
+/// How long the publisher pauses after it could not accept a reader; events queue up meanwhile.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// How long readers have for the last lines when the daemon stops.
 const CLOSING_TIME: Duration = Duration::from_secs(3);
@@ -168,7 +170,14 @@ async fn serve(
                 publish_lost(&hub, &lost);
                 hub.news.notify_waiters();
             }
-            accepted = listener.accept() => admit(&hub, accepted, &mut readers),
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => admit(&hub, stream, &mut readers),
+                // Out of descriptors: the listener stays readable, so it is left alone for a while.
+                Err(error) => {
+                    warn!(%error, "cannot accept a reader");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
             Some(_) = readers.join_next() => {}
         }
     }
@@ -202,28 +211,18 @@ fn publish_lost(hub: &Hub, lost: &AtomicU64) {
     }
 }
 
-fn admit(
-    hub: &Rc<Hub>,
-    accepted: io::Result<(UnixStream, tokio::net::unix::SocketAddr)>,
-    readers: &mut JoinSet<()>,
-) {
-    match accepted {
-        Ok((stream, _)) if hub.readers.get() >= hub.max_readers => {
-            info!(max_readers = hub.max_readers, "refused a reader");
-            drop(stream);
-        }
-        Ok((stream, _)) => {
-            debug!("reader connected");
-            hub.readers.set(hub.readers.get() + 1);
-            let hub = Rc::clone(hub);
-            readers.spawn_local(async move {
-                if let Err(error) = reader::serve(&hub, stream).await {
-                    debug!(%error, "reader left");
-                }
-                hub.readers.set(hub.readers.get() - 1);
-            });
-        }
-        // Out of descriptors, or a reader that left at once: the next one may succeed.
-        Err(error) => warn!(%error, "cannot accept a reader"),
+fn admit(hub: &Rc<Hub>, stream: UnixStream, readers: &mut JoinSet<()>) {
+    if hub.readers.get() >= hub.max_readers {
+        info!(max_readers = hub.max_readers, "refused a reader");
+        return;
     }
+    debug!("reader connected");
+    hub.readers.set(hub.readers.get() + 1);
+    let hub = Rc::clone(hub);
+    readers.spawn_local(async move {
+        if let Err(error) = reader::serve(&hub, stream).await {
+            debug!(%error, "reader left");
+        }
+        hub.readers.set(hub.readers.get() - 1);
+    });
 }

@@ -25,3 +25,11 @@ pub fn admitted_stream(
         Datagram::Rtcp | Datagram::Stun | Datagram::Malformed | Datagram::NotRtp => None,
     }
 }
+
+/// The stream that a datagram belongs to, if it is RTP.
+pub fn stream_of(bytes: &[u8]) -> Option<Ssrc> {
+    match Datagram::classify(bytes) {
+        Datagram::Rtp(packet) => Some(packet.ssrc),
+        Datagram::Rtcp | Datagram::Stun | Datagram::Malformed | Datagram::NotRtp => None,
+    }
+}
