@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use crate::cli::exit;
 use crate::config;
 
-/// Checks a configuration file.
+/// Check a configuration file, and show what is in force.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CheckConfigArgs {
     /// The file.

@@ -30,7 +30,7 @@ use crate::wav::WavError;
 use plan::Plan;
 use recording::Recording;
 
-/// Runs the daemon's core over a capture and prints its lines.
+/// Run the daemon's core over a capture and print its lines.
 ///
 /// Time is the capture's, so the lines come as fast as the machine and the recogniser allow. Streams in opposite
 /// directions between the same two addresses are the legs of one call; any other stream is a call of its own.

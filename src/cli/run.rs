@@ -24,7 +24,7 @@ use crate::io::unix_socket::SocketError;
 use crate::io::{assignment, logging};
 use crate::speech::utterance::SettingsError;
 
-/// Receives calls and publishes what is said.
+/// Receive calls and publish what is said.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RunArgs {
     /// The configuration file.
