@@ -64,11 +64,6 @@ pub enum Output {
         /// What to send, and where.
         report: Report,
     },
-    /// A call is over and forgotten; its key will not come again.
-    CallForgotten {
-        /// The call.
-        call: CallKey,
-    },
 }
 
 /// Names a call within its worker, for ever: a slot is used again, a serial number is not.

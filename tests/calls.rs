@@ -642,9 +642,8 @@ fn call_that_comes_off_a_long_hold_is_heard_again_on_an_unregistered_port() {
     assert_eq!(calls.events("transcript").len(), 2);
 }
 
-/// A transfer: one leg says BYE and goes on with another stream, then the other leg says BYE.
-#[test]
-fn bye_before_a_transfer_is_not_the_end_of_the_leg() {
+/// A line with two legs.
+fn trunk() -> (VirtualCalls, [PortIndex; 2]) {
     let mut calls = VirtualCalls::new(VirtualCalls::settings());
     let ports = [
         calls.switchboard.add_port(20_000),
@@ -655,6 +654,13 @@ fn bye_before_a_transfer_is_not_the_end_of_the_leg() {
         name: "trunk".into(),
         legs,
     });
+    (calls, ports)
+}
+
+/// A transfer: one leg says BYE and goes on with another stream, then the other leg says BYE.
+#[test]
+fn bye_before_a_transfer_is_not_the_end_of_the_leg() {
+    let (mut calls, ports) = trunk();
     let (mut first, mut other) = (
         Sender::new("10.0.0.1:4000", 7),
         Sender::new("10.0.0.1:4002", 8),
@@ -674,16 +680,7 @@ fn bye_before_a_transfer_is_not_the_end_of_the_leg() {
 /// Story 1 on a line: the leg beside the one that begins the next call still gets the old stream.
 #[test]
 fn old_stream_on_a_sibling_port_is_not_heard_in_the_next_call_of_the_line() {
-    let mut calls = VirtualCalls::new(VirtualCalls::settings());
-    let ports = [
-        calls.switchboard.add_port(20_000),
-        calls.switchboard.add_port(20_002),
-    ];
-    let legs = vec![(ports[0], None), (ports[1], None)];
-    calls.switchboard.add_line(Line {
-        name: "trunk".into(),
-        legs,
-    });
+    let (mut calls, ports) = trunk();
     let mut old = Sender::new("10.0.0.1:4002", 8);
     calls.play(ports[1], &mut old, &sentence());
     let key = calls.switchboard.calls().next().map(|call| call.key());

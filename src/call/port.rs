@@ -95,15 +95,16 @@ impl Port {
         let Some(old) = &mut self.old_stream else {
             return false;
         };
-        if old.source != source || stream_of(bytes) != Some(old.ssrc) {
-            return false;
-        }
+        // Looked at first: the next call's packets are told apart for 5 s, not for ever.
         if now.saturating_duration_since(old.last_packet) >= OLD_STREAM_PAUSE {
             self.old_stream = None;
             return false;
         }
-        old.last_packet = now;
-        true
+        let is_old = old.source == source && stream_of(bytes) == Some(old.ssrc);
+        if is_old {
+            old.last_packet = now;
+        }
+        is_old
     }
 
     /// Whether a call may be registered on the port.

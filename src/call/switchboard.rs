@@ -256,7 +256,6 @@ impl Switchboard {
             Phase::Ended => {
                 self.unplug(key, now);
                 self.calls[slot] = None;
-                self.outbox.push(Output::CallForgotten { call: key });
             }
         }
     }

@@ -295,7 +295,7 @@ impl Replay {
                         recording.write(&call.spec().id, channel, &frame)?;
                     }
                 }
-                Output::SendReport { .. } | Output::CallForgotten { .. } => {}
+                Output::SendReport { .. } => {}
             }
         }
         Ok(())

@@ -50,7 +50,7 @@ pub struct Rtp {
     pub advertise_address: Option<IpAddr>,
     /// How long a hole in the sequence waits for its packet.
     pub reorder_wait_ms: Milliseconds<0, 1_000>,
-    /// Whether lost audio is concealed (ITU-T G.711 Appendix I) or heard as silence.
+    /// Whether lost audio is concealed (after ITU-T G.711 Appendix I) or heard as silence.
     pub conceal_loss: bool,
     /// Whether senders get RTCP receiver reports.
     pub receiver_reports: bool,

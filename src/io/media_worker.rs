@@ -325,7 +325,7 @@ impl Worker {
                 Output::Audio { key, frame } => self.recognitions.append(key, &frame),
                 Output::ClosePart { key } => self.recognitions.close(key),
                 Output::SendReport { port, report } => self.send_report(port, &report),
-                Output::Heard { .. } | Output::CallForgotten { .. } => {}
+                Output::Heard { .. } => {}
             }
         }
     }
