@@ -13,6 +13,7 @@ pub mod publisher;
 pub mod recogniser;
 mod session_gate;
 pub mod sockets;
+pub mod spool;
 mod token_source;
 pub mod transport;
 pub mod unix_socket;

@@ -321,9 +321,9 @@ impl Worker {
                     self.farewells.note(&event);
                     self.publisher.publish(event);
                 }
-                Output::OpenPart { key, law } => self.recognitions.open(key, law),
+                Output::OpenPart { key, label } => self.recognitions.open(key, label.law),
                 Output::Audio { key, frame } => self.recognitions.append(key, &frame),
-                Output::ClosePart { key } => self.recognitions.close(key),
+                Output::ClosePart { key, .. } => self.recognitions.close(key),
                 Output::SendReport { port, report } => self.send_report(port, &report),
                 Output::Heard { .. } => {}
             }
