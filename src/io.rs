@@ -2,9 +2,11 @@
 
 pub mod assignment;
 pub mod authenticator;
+pub mod checkpoint;
 mod connections;
 pub mod control;
 pub mod http;
+pub mod inherited;
 pub mod logging;
 pub mod media_worker;
 pub mod part_audio;
@@ -13,6 +15,7 @@ pub mod publisher;
 pub mod recogniser;
 mod session_gate;
 pub mod sockets;
+pub mod systemd;
 mod token_source;
 pub mod transport;
 pub mod unix_socket;

@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,13 +16,14 @@ use tracing::{error, info, warn};
 use crate::cli::exit;
 use crate::config::{self, ConfigError, File, RecogniserError};
 use crate::io::control::{self, ControlError};
+use crate::io::inherited::Inherited;
 use crate::io::media_worker::{self, Assignment, Command, MediaWorker};
 use crate::io::provider::Provider;
 use crate::io::publisher;
 use crate::io::recogniser::Recogniser;
 use crate::io::sockets::{self, BindError};
 use crate::io::unix_socket::SocketError;
-use crate::io::{assignment, logging};
+use crate::io::{assignment, logging, systemd};
 use crate::speech::utterance::SettingsError;
 
 /// Receive calls and publish what is said.
@@ -77,20 +79,21 @@ pub fn run(args: &RunArgs) -> ExitCode {
 fn serve(args: &RunArgs) -> Result<(), RunError> {
     let config = config::load(&args.config)?;
     logging::start(&config.log);
+    let inherited = Inherited::from_environment();
     for warning in config.warnings() {
         warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(supervise(&config))
+    runtime.block_on(supervise(&config, inherited))
 }
 
 /// The life of the daemon: bind, start, wait, drain, stop.
-async fn supervise(config: &File) -> Result<(), RunError> {
+async fn supervise(config: &File, mut inherited: Inherited) -> Result<(), RunError> {
     let mut stop = StopSignals::new()?;
     let provider = config.recogniser()?;
-    let sockets = sockets::bind_all(&config.rtp)?;
+    let sockets = sockets::bind_all(&config.rtp, &mut inherited)?;
     let (publisher, publisher_thread) = publisher::start(&config.events)?;
     let settings = Arc::new(config.switchboard()?);
     let mut workers = Vec::new();
@@ -114,18 +117,26 @@ async fn supervise(config: &File) -> Result<(), RunError> {
     drop(publisher);
     let commands = workers.iter().map(|worker| worker.commands.clone());
     let control = control::start(config, commands.collect())?;
+    let pulses = workers.iter().map(|worker| Arc::clone(&worker.pulse));
+    let mut watchdog = pin!(systemd::feed_watchdog(pulses.collect()));
     announce(config, workers.len());
 
     let stopped_by_itself = tokio::select! {
         () = stop.received() => false,
         () = any_stopped(&mut workers) => true,
         never = warn_if_unreachable(&provider, config) => match never {},
+        never = &mut watchdog => match never {},
     };
+    systemd::stopping("the last words are being recognised");
     info!(
         seconds = DRAIN_TIME.as_secs(),
         "stopping: the last words are being recognised"
     );
-    let is_well = drain(workers, &mut stop).await && !stopped_by_itself;
+    let is_drained = tokio::select! {
+        is_drained = drain(workers, &mut stop) => is_drained,
+        never = &mut watchdog => match never {},
+    };
+    let is_well = is_drained && !stopped_by_itself;
     control.stop().await;
     publisher_thread.join();
     info!("stopped");
@@ -146,6 +157,11 @@ fn announce(config: &File, workers: usize) {
         workers,
         "ready"
     );
+    let rtp = &config.rtp;
+    systemd::ready(&format!(
+        "receiving on {}:{}",
+        rtp.bind_address, rtp.port_range
+    ));
 }
 
 /// A recogniser that is away at the start is told at once, not with the first call.

@@ -16,6 +16,7 @@ mod recognition;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,7 @@ use crate::config::file;
 use crate::event::GapReason;
 use crate::io::publisher::Publisher;
 use crate::io::recogniser::Recogniser;
+use crate::io::systemd;
 use orders::Farewells;
 pub use orders::{Command, Survey};
 use recognition::{Recognitions, Report};
@@ -72,6 +74,8 @@ pub struct MediaWorker {
     pub commands: mpsc::Sender<Command>,
     /// Resolves when the worker has stopped, whatever the reason.
     pub stopped: oneshot::Receiver<()>,
+    /// Counts its ticks: stands still when the worker does, but at [`systemd::ENDED`] it has ended.
+    pub pulse: Arc<AtomicU64>,
     thread: thread::JoinHandle<()>,
 }
 
@@ -103,9 +107,12 @@ pub fn start(
     let (commands, orders) = mpsc::channel(64);
     let (ready, started) = std::sync::mpsc::sync_channel(1);
     let (stopping, stopped) = oneshot::channel();
+    let pulse = Arc::new(AtomicU64::new(0));
+    let (own_pulse, last_pulse) = (Arc::clone(&pulse), Arc::clone(&pulse));
     let body = move || {
         let worker = set_up(assignment, orders, publisher, make_recogniser);
-        let outcome = worker.map(|(runtime, worker, tick)| {
+        let outcome = worker.map(|(runtime, mut worker, tick)| {
+            worker.pulse = own_pulse;
             // The starter waits for it; it cannot be gone.
             ready.send(Ok(())).ok();
             LocalSet::new().block_on(&runtime, worker.run(tick));
@@ -113,6 +120,7 @@ pub fn start(
         if let Err(refused) = outcome {
             ready.send(Err(refused)).ok();
         }
+        last_pulse.store(systemd::ENDED, Ordering::Relaxed);
         // Nobody listens any more when the daemon is past caring.
         stopping.send(()).ok();
     };
@@ -123,6 +131,7 @@ pub fn start(
         Ok(Ok(())) => Ok(MediaWorker {
             commands,
             stopped,
+            pulse,
             thread,
         }),
         Ok(Err(error)) => Err(error),
@@ -177,6 +186,7 @@ fn set_up(
         orders,
         farewells: Farewells::default(),
         draining: None,
+        pulse: Arc::default(),
         next_wall_clock: Instant::now(),
         next_stray_report: Instant::now() + STRAY_REPORT_INTERVAL,
         reported_strays: 0,
@@ -204,6 +214,7 @@ struct Worker {
     orders: mpsc::Receiver<Command>,
     farewells: Farewells,
     draining: Option<Instant>,
+    pulse: Arc<AtomicU64>,
     next_wall_clock: Instant,
     next_stray_report: Instant,
     reported_strays: u64,
@@ -215,6 +226,7 @@ impl Worker {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            self.pulse.fetch_add(1, Ordering::Relaxed);
             let now = Instant::now();
             self.read_clocks(now);
             if let Err(error) = self.receive(now) {
