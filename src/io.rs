@@ -3,6 +3,7 @@
 pub mod assignment;
 pub mod authenticator;
 pub mod checkpoint;
+pub mod checkpoint_store;
 mod connections;
 pub mod control;
 pub mod http;

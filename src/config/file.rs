@@ -27,6 +27,8 @@ pub struct File {
     pub events: Events,
     /// `[control]`: who may announce calls.
     pub control: Control,
+    /// `[resume]`: calls that go on after a restart.
+    pub resume: Resume,
     /// `[log]`: what the daemon says of itself.
     pub log: Log,
     /// `[[line]]`: fixed ports with fixed roles.
@@ -328,6 +330,14 @@ impl Default for Events {
             max_readers: 100,
         }
     }
+}
+
+/// `[resume]`
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Resume {
+    /// Where the state of the live calls is kept; `calls` in `$STATE_DIRECTORY` if absent, and nowhere without that.
+    pub directory: Option<PathBuf>,
 }
 
 impl Default for Control {

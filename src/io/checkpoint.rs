@@ -14,9 +14,10 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::call::CallKey;
 use crate::call::conversation::{Call, Phase, SavedCall};
 use crate::call::switchboard::{News, Switchboard};
+use crate::call::{CallKey, PartKey};
+use crate::media::Law;
 use crate::speech::utterance::Depth;
 
 /// Raised with every change of what [`SavedCall`] is made of: another version's calls are not gone
@@ -40,6 +41,15 @@ pub struct FoundCall {
     pub saved_at: Instant,
     /// Whether readers know of the call.
     pub is_started: bool,
+    /// The audio of its unsettled parts, as far as it was left with the state.
+    pub audio: Vec<KeptAudio>,
+}
+
+impl FoundCall {
+    /// The UDP ports of its legs; none if its state cannot be read.
+    pub fn ports(&self) -> Vec<u16> {
+        self.state.iter().flat_map(SavedCall::ports).collect()
+    }
 }
 
 /// The calls of one worker as they were saved last, and whose turn is next.
@@ -52,12 +62,29 @@ pub struct Checkpoints {
     written_at: Instant,
 }
 
+/// The audio of a part that has no outcome.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KeptAudio {
+    /// The leg's number in the call.
+    pub channel: u8,
+    /// Ordinal of the utterance on its leg.
+    pub utterance: u64,
+    /// Ordinal of the part in its utterance.
+    pub part: u32,
+    /// The law of the samples.
+    pub law: Law,
+    /// The samples.
+    pub g711: Vec<u8>,
+}
+
 /// A file of a worker. Its form, unlike that of the states in it, is the same in every version.
 #[derive(Debug, Serialize, Deserialize)]
 struct Checkpoint<R> {
     layout: u32,
     clock: Clock,
     calls: Vec<R>,
+    /// With the call that it belongs to; only after a handover.
+    audio: Vec<(Arc<str>, KeptAudio)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -112,14 +139,26 @@ impl Checkpoints {
             return None;
         }
         self.written_at = now;
-        self.to_bytes()
+        self.to_bytes(Vec::new())
     }
 
     /// Saves every call with all that belongs to it, for the process that goes on at once.
-    pub fn hand_over(&mut self, calls: &mut Switchboard, now: Instant) -> Option<Vec<u8>> {
+    pub fn hand_over(
+        &mut self,
+        calls: &mut Switchboard,
+        audio: impl Fn(PartKey) -> Option<KeptAudio>,
+        now: Instant,
+    ) -> Option<Vec<u8>> {
         self.records.clear();
         (0..calls.slots()).for_each(|slot| self.save(calls, slot, Depth::Handover, now));
-        self.to_bytes()
+        let of_call = |call: &Call| {
+            let kept = call.unsettled_parts().filter_map(|part| audio(part.key));
+            let id = Arc::clone(&call.spec().id);
+            kept.map(move |kept| (Arc::clone(&id), kept))
+                .collect::<Vec<_>>()
+        };
+        let audio = calls.calls().flat_map(of_call).collect();
+        self.to_bytes(audio)
     }
 
     /// A call that nothing happened to is not saved again.
@@ -140,7 +179,7 @@ impl Checkpoints {
         }
     }
 
-    fn to_bytes(&self) -> Option<Vec<u8>> {
+    fn to_bytes(&self, audio: Vec<(Arc<str>, KeptAudio)>) -> Option<Vec<u8>> {
         let checkpoint = Checkpoint {
             layout: LAYOUT,
             clock: Clock::now(self.boot.clone()),
@@ -150,6 +189,7 @@ impl Checkpoints {
                 .flatten()
                 .map(|(_, record)| record)
                 .collect(),
+            audio,
         };
         match postcard::to_stdvec(&checkpoint) {
             Ok(bytes) => Some(bytes),
@@ -208,11 +248,14 @@ pub fn read(bytes: &[u8]) -> Vec<FoundCall> {
     };
     let clock = &checkpoint.clock;
     let (now, age) = (Instant::now(), clock.age(&Clock::now(boot_id())));
+    let of_call = |id: &Arc<str>| {
+        let own = checkpoint.audio.iter().filter(|(call, _)| call == id);
+        own.map(|(_, audio)| audio.clone()).collect()
+    };
     let found = |record: Record| {
         let age = age + clock.monotonic.saturating_sub(record.saved_at);
         let state = (checkpoint.layout == LAYOUT).then(|| SavedCall::from_bytes(&record.state));
         FoundCall {
-            id: record.id,
             state: state.and_then(|state| {
                 state
                     .inspect_err(|error| warn!(%error, "the state of a call cannot be read"))
@@ -220,6 +263,8 @@ pub fn read(bytes: &[u8]) -> Vec<FoundCall> {
             }),
             saved_at: now.checked_sub(age).unwrap_or(now),
             is_started: record.is_started,
+            audio: of_call(&record.id),
+            id: record.id,
         }
     };
     checkpoint.calls.into_iter().map(found).collect()
