@@ -7,6 +7,7 @@ pub mod control;
 pub mod http;
 pub mod logging;
 pub mod media_worker;
+pub mod metrics;
 pub mod part_audio;
 pub mod provider;
 pub mod publisher;

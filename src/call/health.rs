@@ -51,6 +51,7 @@ impl Sighting {
 #[derive(Clone, Debug)]
 pub struct Health {
     told: Option<HealthState>,
+    detail: String,
     expected_since: Instant,
     last_frame: Option<Instant>,
     last_sound: Option<Instant>,
@@ -62,6 +63,7 @@ impl Health {
     pub const fn new(now: Instant) -> Self {
         Self {
             told: None,
+            detail: String::new(),
             expected_since: now,
             last_frame: None,
             last_sound: None,
@@ -72,6 +74,11 @@ impl Health {
     /// What was told last, if anything.
     pub const fn told(&self) -> Option<HealthState> {
         self.told
+    }
+
+    /// The evidence that was told with it.
+    pub fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// A frame came out of the receiver.
@@ -94,6 +101,7 @@ impl Health {
             return None;
         }
         self.told = Some(state);
+        self.detail.clone_from(&detail);
         Some((state, detail))
     }
 

@@ -99,6 +99,11 @@ impl Parts {
         Some((part, closed, outcome))
     }
 
+    /// How many wait for their text, the one that is being spoken included.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Whether every part has been settled.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()

@@ -111,9 +111,10 @@ async fn supervise(config: &File) -> Result<(), RunError> {
             publisher.clone(),
         )?);
     }
+    let figures = publisher.figures();
     drop(publisher);
     let commands = workers.iter().map(|worker| worker.commands.clone());
-    let control = control::start(config, commands.collect())?;
+    let control = control::start(config, commands.collect(), Arc::clone(&provider), figures)?;
     announce(config, workers.len());
 
     let stopped_by_itself = tokio::select! {

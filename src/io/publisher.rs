@@ -10,6 +10,7 @@
 )]
 
 mod backlog;
+mod figures;
 mod reader;
 
 use std::cell::{Cell, RefCell};
@@ -31,6 +32,7 @@ use crate::config::file;
 use crate::event::{Body, Event};
 use crate::io::unix_socket::{self, SocketError};
 use backlog::Backlog;
+pub use figures::Figures;
 
 /// Events on their way to the publisher; a full queue drops the newest, counts it and says so in an `error` line.
 const QUEUE_EVENTS: usize = 65_536;
@@ -46,13 +48,20 @@ const CLOSING_TIME: Duration = Duration::from_secs(3);
 pub struct Publisher {
     queue: mpsc::Sender<Event>,
     lost: Arc<AtomicU64>,
+    figures: Arc<Figures>,
 }
 
 impl Publisher {
+    /// How the publisher and its readers fare; it may be kept when the publisher is gone.
+    pub fn figures(&self) -> Arc<Figures> {
+        Arc::clone(&self.figures)
+    }
+
     /// Hands an event over; never waits.
     pub fn publish(&self, event: Event) {
         if self.queue.try_send(event).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
+            figures::count(&self.figures.lost);
         }
     }
 }
@@ -86,8 +95,10 @@ pub fn start(config: &file::Events) -> Result<(Publisher, PublisherThread), Sock
     let publisher = Publisher {
         queue,
         lost: Arc::default(),
+        figures: Arc::default(),
     };
     let lost = Arc::clone(&publisher.lost);
+    let figures = publisher.figures();
     let (backlog_lines, max_readers) = (config.backlog_lines, config.max_readers);
     let body = move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -95,7 +106,7 @@ pub fn start(config: &file::Events) -> Result<(Publisher, PublisherThread), Sock
             .build();
         match runtime {
             Ok(runtime) => {
-                let hub = Rc::new(Hub::new(backlog_lines, max_readers));
+                let hub = Rc::new(Hub::new(backlog_lines, max_readers, figures));
                 tokio::task::LocalSet::new().block_on(&runtime, serve(hub, listener, events, lost));
             }
             Err(error) => error!(%error, "cannot start the publisher's runtime"),
@@ -126,10 +137,11 @@ struct Hub {
     is_closing: Cell<bool>,
     readers: Cell<usize>,
     max_readers: usize,
+    figures: Arc<Figures>,
 }
 
 impl Hub {
-    fn new(backlog_lines: usize, max_readers: usize) -> Self {
+    fn new(backlog_lines: usize, max_readers: usize, figures: Arc<Figures>) -> Self {
         let started = Timestamp::now().as_millisecond();
         Self {
             epoch: format!("{started:x}"),
@@ -138,13 +150,22 @@ impl Hub {
             is_closing: Cell::new(false),
             readers: Cell::new(0),
             max_readers,
+            figures,
         }
+    }
+
+    fn set_readers(&self, readers: usize) {
+        self.readers.set(readers);
+        self.figures
+            .readers
+            .store(readers as u64, Ordering::Relaxed);
     }
 
     fn publish(&self, event: &Event) {
         let mut backlog = self.backlog.borrow_mut();
         let line = event.to_line(&self.epoch, backlog.next_seq());
         backlog.push(line.into());
+        figures::count(&self.figures.lines);
     }
 }
 
@@ -213,16 +234,17 @@ fn publish_lost(hub: &Hub, lost: &AtomicU64) {
 
 fn admit(hub: &Rc<Hub>, stream: UnixStream, readers: &mut JoinSet<()>) {
     if hub.readers.get() >= hub.max_readers {
+        figures::count(&hub.figures.refused);
         info!(max_readers = hub.max_readers, "refused a reader");
         return;
     }
     debug!("reader connected");
-    hub.readers.set(hub.readers.get() + 1);
+    hub.set_readers(hub.readers.get() + 1);
     let hub = Rc::clone(hub);
     readers.spawn_local(async move {
         if let Err(error) = reader::serve(&hub, stream).await {
             debug!(%error, "reader left");
         }
-        hub.readers.set(hub.readers.get() - 1);
+        hub.set_readers(hub.readers.get() - 1);
     });
 }

@@ -17,6 +17,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 use super::Hub;
+use super::figures::count;
 use crate::event::{Body, Hello, unnumbered_line};
 
 /// A reader that wants old lines says so within this time of connecting.
@@ -209,6 +210,7 @@ async fn say_farewell(
     resume_from: u64,
     to: &mut OwnedWriteHalf,
 ) -> io::Result<()> {
+    count(&hub.figures.slow);
     let message = format!("too slow: lines are waiting from {resume_from} on; resume from there");
     let last = error_line(hub, "slow_reader", message, resume_from);
     let farewell = [rest, last.as_bytes()].concat();
