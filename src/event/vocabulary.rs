@@ -58,11 +58,12 @@ impl HealthState {
 
 impl EndReason {
     /// Every reason.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Hangup,
         Self::RtcpBye,
         Self::IdleTimeout,
         Self::Shutdown,
+        Self::Interrupted,
         Self::EndOfCapture,
     ];
 
@@ -73,6 +74,7 @@ impl EndReason {
             Self::RtcpBye => "rtcp_bye",
             Self::IdleTimeout => "idle_timeout",
             Self::Shutdown => "shutdown",
+            Self::Interrupted => "interrupted",
             Self::EndOfCapture => "end_of_capture",
         }
     }
