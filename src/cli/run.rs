@@ -19,8 +19,8 @@ use crate::cli::exit;
 use crate::config::{self, ConfigError, File, RecogniserError};
 use crate::io::checkpoint_store::StoreError;
 use crate::io::control::{self, ControlError};
-use crate::io::journal::{self, Journal};
 use crate::io::inherited::Inherited;
+use crate::io::journal::{self, Journal};
 use crate::io::media_worker::{self, Assignment, Command, MediaWorker};
 use crate::io::provider::Provider;
 use crate::io::publisher;
@@ -125,9 +125,10 @@ async fn supervise(config: &File, mut inherited: Inherited) -> Result<(), RunErr
             publisher.clone(),
         )?);
     }
+    let figures = publisher.figures();
     drop(publisher);
     let commands = workers.iter().map(|worker| worker.commands.clone());
-    let control = control::start(config, commands.collect())?;
+    let control = control::start(config, commands.collect(), Arc::clone(&provider), figures)?;
     let pulses = workers.iter().map(|worker| Arc::clone(&worker.pulse));
     let mut watchdog = pin!(systemd::feed_watchdog(pulses.collect()));
     announce(config, workers.len());

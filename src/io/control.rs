@@ -42,6 +42,9 @@ use tracing::{debug, info, warn};
 
 use crate::config::File;
 use crate::io::media_worker::Command;
+use crate::io::metrics::ReceivingPorts;
+use crate::io::provider::Provider;
+use crate::io::publisher::Figures;
 use crate::io::unix_socket::{self, SocketError};
 use advertised::Advertised;
 use routes::Api;
@@ -88,14 +91,16 @@ pub struct ControlServer {
     pub address: Option<SocketAddr>,
 }
 
-/// Starts the control API; `workers` are where the commands of each media worker go. Needs a Tokio
-/// runtime.
+/// Starts the control API; `workers` are where the commands of each media worker go, and the others
+/// are for the metrics. Needs a Tokio runtime.
 ///
 /// # Errors
 /// When a socket cannot be listened on.
 pub fn start(
     config: &File,
     workers: Vec<mpsc::Sender<Command>>,
+    recogniser: Arc<Provider>,
+    publisher: Arc<Figures>,
 ) -> Result<ControlServer, ControlError> {
     let socket = config.control_socket();
     let refused = |source| SocketError::Refused {
@@ -112,6 +117,12 @@ pub fn start(
         workers: Workers::new(workers),
         advertised: Advertised::new(&config.rtp),
         allowed_sources: config.rtp.allowed_sources.clone(),
+        recogniser,
+        publisher,
+        ports: ReceivingPorts {
+            address: config.rtp.bind_address,
+            range: config.rtp.port_range.clone(),
+        },
     });
     let router = routes::router(api);
     let (closing, is_closing) = watch::channel(false);
