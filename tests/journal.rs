@@ -46,7 +46,7 @@ impl Fixture {
             ..Events::default()
         };
         let (publisher, thread) =
-            publisher::start(&config, Some(Journal::open(settings(journal)))).unwrap();
+            publisher::start(&config, Some(Journal::open(settings(journal))), None).unwrap();
         Self {
             publisher,
             thread,
@@ -293,19 +293,21 @@ impl Drop for Mounted {
 
 #[test]
 fn hundred_readers_get_every_line_while_one_of_them_reads_nothing() {
-    const LINES: u64 = 20_000;
-    let folder = tempfile::tempdir().unwrap();
-    let fixture = Fixture::start(folder.path(), &folder.path().join("j.db"), 10_000);
-    let stopped = Reader::oldest(&fixture.socket);
-    let before = resident_kib();
+    let scene = Scene::prepare();
+    let mut daemon = scene.start_daemon();
+    wait_for(PATIENCE, || UnixStream::connect(&scene.socket).ok()).unwrap();
+    let stopped = Reader::oldest(&scene.socket);
+    let before = peak_kib(&daemon);
+    let stop = Arc::new(AtomicBool::new(false));
+    let sender = scene.send_keys(Arc::clone(&stop));
     let readers: Vec<_> = (0..99)
         .map(|_| {
-            let mut reader = Reader::oldest(&fixture.socket);
-            assert_eq!(reader.line()["event"], "hello");
+            let mut reader = Reader::oldest(&scene.socket);
             thread::spawn(move || {
                 let mut delays = Vec::new();
-                for seq in 0..LINES {
-                    let line = reader.wait_for("dtmf");
+                for seq in 0..3000 {
+                    let line = std::iter::repeat_with(|| reader.line());
+                    let line = line.into_iter().find(|line| line["seq"].is_u64()).unwrap();
                     assert_eq!(line["seq"], seq);
                     let made: jiff::Timestamp = line["ts"].as_str().unwrap().parse().unwrap();
                     delays.push(jiff::Timestamp::now().duration_since(made).as_millis());
@@ -314,32 +316,33 @@ fn hundred_readers_get_every_line_while_one_of_them_reads_nothing() {
             })
         })
         .collect();
-    for batch in 0..LINES / 100 {
-        fixture.publish(batch * 100..(batch + 1) * 100);
-        thread::sleep(Duration::from_millis(50));
-    }
     let mut delays: Vec<i128> = readers
         .into_iter()
         .flat_map(|reader| reader.join().unwrap())
         .collect();
+    stop.store(true, Ordering::Relaxed);
+    sender.join().unwrap();
     delays.sort_unstable();
     let at = |share: usize| delays[(delays.len() - 1) * share / 100];
-    let grown = resident_kib().saturating_sub(before);
+    let grown = peak_kib(&daemon) - before;
     eprintln!(
-        "99 readers of {LINES} lines, and one that stopped: delay {} ms median, {} ms at 99 %, {} ms at most; \
-         memory +{grown} KiB with the readers' own",
+        "99 readers of 3000 lines at {} lines/s, and one that stopped: delay {} ms median, {} ms at 99 %, \
+         {} ms at most; the daemon's peak memory grew by {grown} KiB",
+        LEGS * 50,
         at(50),
         at(99),
         at(100)
     );
-    assert!(grown < 64 * 1024, "{grown} KiB more");
+    assert!(grown < 40 * 1024, "{grown} KiB more");
     drop(stopped);
-    fixture.stop();
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
 }
 
-fn resident_kib() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+/// The most memory that a process ever held.
+fn peak_kib(process: &Child) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.unwrap()
         .trim()
         .trim_end_matches(" kB")

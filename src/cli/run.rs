@@ -93,7 +93,7 @@ async fn supervise(config: &File) -> Result<(), RunError> {
     let provider = config.recogniser()?;
     let sockets = sockets::bind_all(&config.rtp)?;
     let journal = journal::Settings::new(&config.journal).map(Journal::open);
-    let (publisher, publisher_thread) = publisher::start(&config.events, journal)?;
+    let (publisher, publisher_thread) = publisher::start(&config.events, journal, None)?;
     let settings = Arc::new(config.switchboard()?);
     let mut workers = Vec::new();
     for (number, (sockets, lines)) in assignment::divide(config, sockets).into_iter().enumerate() {
@@ -115,7 +115,7 @@ async fn supervise(config: &File) -> Result<(), RunError> {
     }
     drop(publisher);
     let commands = workers.iter().map(|worker| worker.commands.clone());
-    let control = control::start(config, commands.collect())?;
+    let control = control::start(config, commands.collect(), None)?;
     announce(config, workers.len());
 
     let stopped_by_itself = tokio::select! {
