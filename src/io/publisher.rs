@@ -36,7 +36,7 @@ use tracing::{debug, error, info, warn};
 use crate::config::file;
 use crate::event::Event;
 use crate::io::journal::Journal;
-use crate::io::unix_socket::{self, SocketError};
+use crate::io::unix_socket::{self, Listening, Place, SocketError};
 use desk::Desk;
 pub use figures::Figures;
 use hub::Hub;
@@ -103,7 +103,7 @@ impl fmt::Debug for Posted {
 #[derive(Debug)]
 pub struct PublisherThread {
     thread: thread::JoinHandle<()>,
-    path: PathBuf,
+    ours: Option<PathBuf>,
 }
 
 impl PublisherThread {
@@ -112,21 +112,26 @@ impl PublisherThread {
         if self.thread.join().is_err() {
             error!("the publisher panicked");
         }
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            warn!(path = %self.path.display(), %error, "cannot remove the events socket");
-        }
+        Listening::remove(self.ours.as_deref());
     }
 }
 
-/// Binds the socket and starts the thread, with the journal if there is one.
+/// Binds the socket, unless it was passed on, and starts the thread, with the journal if there is one.
 ///
 /// # Errors
 /// When the socket cannot be bound.
 pub fn start(
     config: &file::Events,
     journal: Option<Journal>,
+    passed: Option<std::os::unix::net::UnixListener>,
 ) -> Result<(Publisher, PublisherThread), SocketError> {
-    let listener = unix_socket::bind(&config.socket, config.socket_mode, "events.socket")?;
+    let place = Place {
+        path: &config.socket,
+        mode: config.socket_mode,
+        group: config.socket_group.as_deref(),
+        key: "events.socket",
+    };
+    let Listening { listener, ours } = unix_socket::listen(place, passed)?;
     let (queue, events) = mpsc::channel(QUEUE_EVENTS);
     let publisher = Publisher {
         queue,
@@ -139,8 +144,7 @@ pub fn start(
         key: "events.socket",
         source,
     })?;
-    let path = config.socket.clone();
-    Ok((publisher, PublisherThread { thread, path }))
+    Ok((publisher, PublisherThread { thread, ours }))
 }
 
 fn spawn(
@@ -203,6 +207,7 @@ async fn serve(
     if timeout(CLOSING_TIME, all_left).await.is_err() {
         info!("stopped before a slow reader had every line");
     }
+    desk.close().await;
 }
 
 fn admit(hub: &Rc<Hub>, stream: UnixStream, readers: &mut JoinSet<()>) {
