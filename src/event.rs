@@ -471,6 +471,8 @@ pub enum EndReason {
     IdleTimeout,
     /// The daemon was stopped.
     Shutdown,
+    /// The daemon was restarted, and could not go on with it.
+    Interrupted,
     /// The capture being replayed is at its end.
     EndOfCapture,
 }

@@ -1,9 +1,12 @@
 //! Why a leg is not heard, found out within seconds and said once.
 
+mod saved;
+
 use std::time::{Duration, Instant};
 
 use crate::event::HealthState;
 use crate::media::{Frame, Law};
+pub use saved::SavedHealth;
 
 /// How often [`Health::assess`] is worth asking.
 pub const CHECK_INTERVAL: Duration = Duration::from_secs(1);

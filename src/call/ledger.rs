@@ -4,7 +4,7 @@ use crate::event::{Coverage, RtpFigures};
 use crate::media::{Frame, Samples};
 
 /// Sums in samples; [`Ledger::coverage`] gives them in milliseconds that add up exactly.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Ledger {
     received: Samples,
     lost: Samples,

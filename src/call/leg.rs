@@ -1,6 +1,7 @@
 //! One leg of a call: the circuit from a datagram to the parts of its utterances, and from their texts to lines.
 
 mod lines;
+mod saved;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::media::receiver::{self, Receiver};
 use crate::media::{CallClock, Frame, Law, Samples, Ssrc};
 use crate::speech::{self, utterance::Segmenter};
 use lines::Finality;
+pub use saved::{SavedLeg, UnsettledPart};
 
 /// What is known of a leg before its first packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +69,7 @@ pub struct Context {
 }
 
 /// The stream that a leg hears.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 struct Heard {
     ssrc: Ssrc,
     law: Law,

@@ -1,6 +1,7 @@
 //! The switchboard: which port carries which leg, and who may begin a call on a port that nobody registered.
 
 mod registration;
+mod resumption;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::event::{EndReason, GapReason, Metadata, Role, RoleSource};
 use crate::media::receiver::{self, ExpectedSource};
 use crate::speech::{utterance, voice};
 pub use registration::RegisterError;
+pub use resumption::{Hindrance, Resumed};
 
 /// What every call of a worker has in common.
 #[derive(Clone, Debug)]
@@ -289,17 +291,7 @@ impl Switchboard {
     }
 
     fn plug_in(&mut self, spec: CallSpec, now: Instant) -> CallKey {
-        let free = self.calls.iter().position(Option::is_none);
-        let slot = free.unwrap_or_else(|| {
-            self.calls.push(None);
-            self.deadlines.push(None);
-            self.calls.len() - 1
-        });
-        let key = CallKey {
-            slot: u32::try_from(slot).unwrap_or(u32::MAX),
-            serial: self.next_serial,
-        };
-        self.next_serial = self.next_serial.wrapping_add(1);
+        let key = self.free_slot();
         for (channel, leg) in (0_u8..).zip(&spec.legs) {
             self.ports[leg.port.0].taken_by = Some(PortUse::Leg { call: key, channel });
         }
@@ -308,10 +300,29 @@ impl Switchboard {
             .iter()
             .map(|leg| self.ports[leg.port.0].number)
             .collect();
-        let call = Call::new(key, spec, local_ports, &self.settings, now);
+        self.insert(Call::new(key, spec, local_ports, &self.settings, now));
+        key
+    }
+
+    fn free_slot(&mut self) -> CallKey {
+        let free = self.calls.iter().position(Option::is_none);
+        let slot = free.unwrap_or_else(|| {
+            self.calls.push(None);
+            self.deadlines.push(None);
+            self.calls.len() - 1
+        });
+        let serial = self.next_serial;
+        self.next_serial = self.next_serial.wrapping_add(1);
+        CallKey {
+            slot: u32::try_from(slot).unwrap_or(u32::MAX),
+            serial,
+        }
+    }
+
+    fn insert(&mut self, call: Call) {
+        let slot = call.key().slot as usize;
         self.deadlines[slot] = call.poll_timeout();
         self.calls[slot] = Some(call);
-        key
     }
 
     fn unplug(&mut self, key: CallKey, now: Instant) {

@@ -4,7 +4,7 @@ use crate::media::Ssrc;
 
 /// Every datagram of a leg's port, by what became of it; the fields add up to the datagrams that
 /// came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Counters {
     /// RTP packets that became part of what is heard.
     pub played: u64,
@@ -48,7 +48,7 @@ impl Counters {
 }
 
 /// Figures of a leg, over all streams that were heard on it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Statistics {
     /// The stream that is heard now, or was last.
     pub ssrc: Option<Ssrc>,

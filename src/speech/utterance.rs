@@ -1,11 +1,13 @@
 //! From frames to utterances: onset, hangover, parts.
 
 mod parts;
+mod saved;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod withheld;
 
+pub use saved::{Depth, SavedSegmenter};
 pub use settings::{Settings, SettingsError, Timing};
 
 use std::collections::VecDeque;
@@ -105,6 +107,14 @@ impl Segmenter {
     pub fn is_speech(&self) -> bool {
         matches!(self.phase, Phase::Speech { .. })
             || self.verdicts.speech_in(self.settings.onset_window()) > 0
+    }
+
+    /// Where the audio ends that was put out of the open part; `None` between utterances.
+    pub fn put_out(&self) -> Option<Samples> {
+        match &self.phase {
+            Phase::Silence => None,
+            Phase::Speech { parts, .. } => Some(parts.put_out()),
+        }
     }
 
     /// Whether the input goes on from `start`.
@@ -261,7 +271,7 @@ enum Verdict {
 }
 
 /// The last verdicts, one bit each, the newest lowest.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
 struct Verdicts(u64);
 
 impl Verdicts {

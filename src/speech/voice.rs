@@ -20,6 +20,15 @@ pub trait VoiceActivity {
 
     /// Forgets everything heard: the next frame begins another stream.
     fn reset(&mut self);
+
+    /// What it remembers of the frames so far, for [`Self::recall`] in another process; nothing if it
+    /// begins anew there.
+    fn memory(&self) -> Vec<f32> {
+        Vec::new()
+    }
+
+    /// Goes on from the memory of another detector of its kind; one of another kind changes nothing.
+    fn recall(&mut self, _memory: &[f32]) {}
 }
 
 /// The detectors there are to choose from.

@@ -51,6 +51,20 @@ impl Features {
         self.floor = level.min(self.floor + FLOOR_RISE);
     }
 
+    /// Everything, in numbers.
+    pub(super) fn memory(&self) -> Vec<f32> {
+        let levels = [self.peak, self.floor];
+        self.overlap.iter().copied().chain(levels).collect()
+    }
+
+    /// The reverse of [`Self::memory`]; as many numbers as that gives.
+    pub(super) fn recall(&mut self, memory: &[f32]) {
+        if let [overlap @ .., peak, floor] = memory {
+            self.overlap.copy_from_slice(overlap);
+            (self.peak, self.floor) = (*peak, *floor);
+        }
+    }
+
     /// The frame and the end of the one before under a Hann window.
     fn window(&mut self, pcm: &[i16; FRAME_SAMPLES]) -> [f32; LEN] {
         let mut window = [0.0; LEN];

@@ -80,6 +80,22 @@ impl VoiceActivity for Network {
     fn reset(&mut self) {
         *self = Self::new();
     }
+
+    fn memory(&self) -> Vec<f32> {
+        let mut memory = self.features.memory();
+        memory.extend(self.state);
+        memory.push(if self.is_speech { 1.0 } else { 0.0 });
+        memory
+    }
+
+    fn recall(&mut self, memory: &[f32]) {
+        let features = self.features.memory().len();
+        if memory.len() == features + UNITS + 1 {
+            self.features.recall(&memory[..features]);
+            self.state.copy_from_slice(&memory[features..][..UNITS]);
+            self.is_speech = memory[features + UNITS] > 0.5;
+        }
+    }
 }
 
 impl Default for Network {
