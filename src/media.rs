@@ -134,6 +134,11 @@ impl CallClock {
         self.origin.get_or_insert(now);
     }
 
+    /// A clock that reads zero at `origin`, or has not started.
+    pub const fn started_at(origin: Option<Instant>) -> Self {
+        Self { origin }
+    }
+
     /// When the clock read zero; `None` before the first accepted packet.
     pub const fn origin(&self) -> Option<Instant> {
         self.origin
@@ -149,7 +154,7 @@ impl CallClock {
 }
 
 /// The synchronization source of an RTP stream (RFC 3550 §3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Ssrc(pub u32);
 
 /// Twenty milliseconds of a leg, companded as it came.

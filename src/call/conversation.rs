@@ -1,5 +1,7 @@
 //! A call: its legs on one clock, from its first packet to the text of its last words.
 
+mod saved;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,6 +17,7 @@ use crate::event::{
 };
 use crate::media::CallClock;
 use crate::media::receiver::ExpectedSource;
+pub use saved::{SavedCall, SavedCallError};
 
 /// What is known of a call before its first packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +90,7 @@ impl CallUpdate {
 }
 
 /// Where a call is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Phase {
     /// Nothing has been heard yet.
     Expected,
@@ -216,6 +219,13 @@ impl Call {
         self.finish_if_settled(outbox, now);
     }
 
+    /// The audio of a part waits on disk, for the recogniser is away.
+    pub fn handle_postponed(&mut self, key: PartKey) {
+        if let Some(leg) = self.legs.get_mut(usize::from(key.channel)) {
+            leg.handle_postponed((key.utterance, key.part));
+        }
+    }
+
     /// The recogniser has a first guess at an open part.
     pub fn handle_interim(
         &mut self,
@@ -295,6 +305,11 @@ impl Call {
     /// Where the call is in its life.
     pub const fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// Whether it has ended and nothing is left but parts that wait on disk.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.phase, Phase::Ending(_)) && self.legs.iter().all(Leg::is_waiting)
     }
 
     /// The call's name within its worker.

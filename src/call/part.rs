@@ -2,17 +2,20 @@
 
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
-
 use crate::asr::Recognition;
 use crate::event::GapReason;
 use crate::media::Samples;
 
 /// How a part came out.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Outcome {
     /// It has its final text.
     Recognised(Recognition),
+    /// Readers have its line already, from before a restart.
+    Told {
+        /// Whether it was a text.
+        is_text: bool,
+    },
     /// It will have none.
     Unrecognised {
         /// Why.
@@ -23,7 +26,7 @@ pub enum Outcome {
 }
 
 /// A part from its onset to its outcome.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Part {
     /// Ordinal of the utterance on its leg.
     pub utterance: u64,
@@ -35,11 +38,13 @@ pub struct Part {
     pub closed: Option<Closed>,
     /// How often a line about it went out.
     pub revision: u32,
+    /// Whether its audio waits on disk, or did, for the recogniser was away.
+    pub is_late: bool,
     outcome: Option<Outcome>,
 }
 
 /// What is known of a part once it is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Closed {
     /// Where it ends on the call clock.
     pub end: Samples,
@@ -53,7 +58,7 @@ pub struct Closed {
 ///
 /// A part is settled when it is closed and has its outcome and no earlier part of the same utterance is unsettled: the
 /// line that closes an utterance is then the last line of that utterance. Utterances do not wait for each other.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Parts {
     waiting: VecDeque<Part>,
 }
@@ -68,6 +73,7 @@ impl Parts {
             start,
             closed,
             revision: 0,
+            is_late: false,
             outcome,
         });
     }
@@ -99,6 +105,22 @@ impl Parts {
         let mut part = self.waiting.remove(ready)?;
         let (closed, outcome) = (part.closed?, part.outcome.take()?);
         Some((part, closed, outcome))
+    }
+
+    /// How many wait for their text, the one that is being spoken included.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The parts whose outcome is not known, oldest first.
+    pub fn undecided(&self) -> impl Iterator<Item = &Part> {
+        self.waiting.iter().filter(|part| part.outcome.is_none())
+    }
+
+    /// Whether nothing is left but parts that wait on disk.
+    pub fn are_late(&self) -> bool {
+        let mut undecided = self.undecided();
+        undecided.all(|part| part.is_late && part.closed.is_some())
     }
 
     /// Whether every part has been settled.

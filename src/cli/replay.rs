@@ -259,7 +259,7 @@ impl Replay {
             eprintln!(
                 "callscribe: nothing to hear in this capture: {} of its datagrams came to no call, \
                  because none of them is RTP with a payload type of rtp.payload-types",
-                self.switchboard.strays()
+                self.switchboard.strays().total()
             );
         }
         if let Some(recording) = self.recording.take() {
@@ -274,7 +274,7 @@ impl Replay {
     fn perform(&mut self) -> Result<(), ReplayError> {
         while let Some(output) = self.switchboard.poll_output() {
             match output {
-                Output::Publish(event) => self.print(&event)?,
+                Output::Publish(event) | Output::Settle { event, .. } => self.print(&event)?,
                 Output::OpenPart { key, label } => {
                     self.audio.insert(key, PartAudio::new(label.law));
                 }

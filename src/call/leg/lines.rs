@@ -33,8 +33,7 @@ impl Leg {
         &self,
         (utterance, part): (u64, u32),
         start: Samples,
-        outbox: &Outbox,
-        now: Instant,
+        opened_at: jiff::Timestamp,
     ) -> PartLabel {
         PartLabel {
             call_id: Arc::clone(&self.context.call_id),
@@ -46,7 +45,7 @@ impl Leg {
             part,
             law: self.heard.map_or(Law::Pcmu, |heard| heard.law),
             start,
-            opened_at: outbox.wall.at(now),
+            opened_at,
         }
     }
 
@@ -94,6 +93,14 @@ impl Leg {
     pub(super) fn publish_settled(&mut self, outbox: &mut Outbox, now: Instant) {
         while let Some((mut part, closed, outcome)) = self.parts.poll_settled() {
             let body = match outcome {
+                Outcome::Told { is_text: true } => {
+                    self.ledger.count_transcribed(closed.speech);
+                    continue;
+                }
+                Outcome::Told { is_text: false } => {
+                    self.ledger.count_gap(closed.speech);
+                    continue;
+                }
                 Outcome::Recognised(recognition) => {
                     self.ledger.count_transcribed(closed.speech);
                     part.revision += 1;
@@ -115,7 +122,8 @@ impl Leg {
                     }
                 }
             };
-            outbox.publish(&self.context.call_id, body, now);
+            let key = self.context.part_key(part.utterance, part.part);
+            outbox.settle(key, &self.context.call_id, body, now);
         }
     }
 
@@ -146,7 +154,7 @@ impl Leg {
             confidence: recognition.confidence,
             language: "zh-CN",
             words: recognition.words.into_iter().map(on_call_clock).collect(),
-            late: false,
+            late: part.is_late,
             asr: AsrTrace {
                 provider: Arc::clone(&self.settings.provider),
                 trace_id: recognition.trace_id,
