@@ -3,6 +3,8 @@
 #![expect(clippy::print_stderr, reason = "an error before logging is set up")]
 #![expect(clippy::disallowed_methods, reason = "the deadline of the last words")]
 
+mod reload;
+
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,6 +17,7 @@ use tracing::{error, info, warn};
 use crate::cli::exit;
 use crate::config::{self, ConfigError, File, RecogniserError};
 use crate::io::control::{self, ControlError};
+use crate::io::logging::Logging;
 use crate::io::media_worker::{self, Assignment, Command, MediaWorker};
 use crate::io::provider::Provider;
 use crate::io::publisher;
@@ -23,6 +26,7 @@ use crate::io::sockets::{self, BindError};
 use crate::io::unix_socket::SocketError;
 use crate::io::{assignment, logging};
 use crate::speech::utterance::SettingsError;
+use reload::Reloader;
 
 /// Receive calls and publish what is said.
 #[derive(Clone, Debug, clap::Args)]
@@ -76,19 +80,20 @@ pub fn run(args: &RunArgs) -> ExitCode {
 
 fn serve(args: &RunArgs) -> Result<(), RunError> {
     let config = config::load(&args.config)?;
-    logging::start(&config.log);
+    let logging = logging::start(&config.log);
     for warning in config.warnings() {
         warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(supervise(&config))
+    runtime.block_on(supervise(args, &config, logging))
 }
 
 /// The life of the daemon: bind, start, wait, drain, stop.
-async fn supervise(config: &File) -> Result<(), RunError> {
+async fn supervise(args: &RunArgs, config: &File, logging: Logging) -> Result<(), RunError> {
     let mut stop = StopSignals::new()?;
+    let hangup = signal(SignalKind::hangup())?;
     let provider = config.recogniser()?;
     let sockets = sockets::bind_all(&config.rtp)?;
     let (publisher, publisher_thread) = publisher::start(&config.events)?;
@@ -117,10 +122,23 @@ async fn supervise(config: &File) -> Result<(), RunError> {
     let control = control::start(config, commands.collect(), Arc::clone(&provider), figures)?;
     announce(config, workers.len());
 
+    let reloader = Reloader {
+        path: args.config.clone(),
+        started_with: config.clone(),
+        read_last: config.clone(),
+        logging,
+        provider: Arc::clone(&provider),
+        workers: workers
+            .iter()
+            .map(|worker| worker.commands.clone())
+            .collect(),
+        control: control.adjustable(),
+    };
     let stopped_by_itself = tokio::select! {
         () = stop.received() => false,
         () = any_stopped(&mut workers) => true,
         never = warn_if_unreachable(&provider, config) => match never {},
+        never = reloader.on(hangup) => match never {},
     };
     info!(
         seconds = DRAIN_TIME.as_secs(),

@@ -61,6 +61,11 @@ impl File {
         self.control.socket.clone().unwrap_or_else(beside)
     }
 
+    /// Where the daemon writes what must outlast it.
+    pub fn state_folders(&self) -> Vec<PathBuf> {
+        vec![PathBuf::from("/var/lib/callscribe")]
+    }
+
     /// How datagrams are received.
     pub fn receiver(&self) -> receiver::Settings {
         receiver::Settings {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 
 use tokio::task::{Id, JoinSet};
-use tracing::error;
+use tracing::{Instrument, Span, error};
 
 use crate::asr::Recognition;
 use crate::call::PartKey;
@@ -52,11 +52,11 @@ impl Recognitions {
     }
 
     /// Begins a part: its session is opened at once, so that the handshake hides behind its first words.
-    pub(super) fn open(&mut self, key: PartKey, law: Law) {
+    pub(super) fn open(&mut self, key: PartKey, law: Law, span: Span) {
         let audio = PartAudio::new(law);
         self.open.insert(key, Rc::clone(&audio));
         let (recogniser, reports) = (Rc::clone(&self.recogniser), Rc::clone(&self.reports));
-        let task = self.tasks.spawn_local(async move {
+        let recognise = async move {
             let interim = |text| reports.borrow_mut().push_back((key, Report::Interim(text)));
             let report = match recogniser.recognise(audio, interim).await {
                 Ok(recognition) => Report::Recognised(recognition),
@@ -66,7 +66,8 @@ impl Recognitions {
                 },
             };
             reports.borrow_mut().push_back((key, report));
-        });
+        };
+        let task = self.tasks.spawn_local(recognise.instrument(span));
         self.keys.insert(task.id(), key);
     }
 
