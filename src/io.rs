@@ -5,6 +5,7 @@ pub mod authenticator;
 mod connections;
 pub mod control;
 pub mod http;
+pub mod journal;
 pub mod logging;
 pub mod media_worker;
 pub mod metrics;

@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 use crate::cli::exit;
 use crate::config::{self, ConfigError, File, RecogniserError};
 use crate::io::control::{self, ControlError};
+use crate::io::journal::{self, Journal};
 use crate::io::logging::Logging;
 use crate::io::media_worker::{self, Assignment, Command, MediaWorker};
 use crate::io::provider::Provider;
@@ -96,7 +97,8 @@ async fn supervise(args: &RunArgs, config: &File, logging: Logging) -> Result<()
     let hangup = signal(SignalKind::hangup())?;
     let provider = config.recogniser()?;
     let sockets = sockets::bind_all(&config.rtp)?;
-    let (publisher, publisher_thread) = publisher::start(&config.events)?;
+    let journal = journal::Settings::new(&config.journal).map(Journal::open);
+    let (publisher, publisher_thread) = publisher::start(&config.events, journal)?;
     let settings = Arc::new(config.switchboard()?);
     let mut workers = Vec::new();
     for (number, (sockets, lines)) in assignment::divide(config, sockets).into_iter().enumerate() {

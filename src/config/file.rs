@@ -25,6 +25,8 @@ pub struct File {
     pub asr: Asr,
     /// `[events]`: where the lines go.
     pub events: Events,
+    /// `[journal]`: what is kept of them.
+    pub journal: Journal,
     /// `[control]`: who may announce calls.
     pub control: Control,
     /// `[log]`: what the daemon says of itself.
@@ -196,6 +198,20 @@ pub struct Events {
     pub max_readers: usize,
 }
 
+/// `[journal]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Journal {
+    /// Whether lines are kept on disk.
+    pub enabled: bool,
+    /// The database; `journal.db` in the service manager's state directory if absent.
+    pub path: Option<PathBuf>,
+    /// Lines that are older are forgotten.
+    pub max_age_days: u32,
+    /// The oldest lines are forgotten when they take more.
+    pub max_bytes: u64,
+}
+
 /// `[control]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -326,6 +342,17 @@ impl Default for Events {
             socket_mode: SocketMode(0o660),
             backlog_lines: 10_000,
             max_readers: 100,
+        }
+    }
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            path: None,
+            max_age_days: 30,
+            max_bytes: 2 << 30,
         }
     }
 }

@@ -262,7 +262,7 @@ mod tests {
             assert!(found.grade >= Grade::Warning, "{found}");
             assert_eq!(found.evidence, "the evidence");
             assert!(
-                !found.advice.is_empty() && found.says.contains("leg 1 of call c1"),
+                !found.advice.is_empty() && found.says.to_lowercase().contains("leg 1 of call c1"),
                 "{found}"
             );
         }

@@ -146,7 +146,7 @@ fn files(status: Option<&Value>) -> Option<Finding> {
 /// Where the daemon writes.
 fn folders(config: &File) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = config
-        .state_folders()
+        .state_files()
         .into_iter()
         .filter_map(|folder| {
             folder
