@@ -8,7 +8,7 @@ use toml::Value;
 use crate::config::file::{File, Line};
 
 /// Keys, or tables of keys, that a running daemon takes; everything else is for its next start.
-const LIVE: [&str; 13] = [
+const LIVE: [&str; 14] = [
     "asr",
     "line",
     "log.format",
@@ -18,6 +18,7 @@ const LIVE: [&str; 13] = [
     "rtp.conceal-loss",
     "rtp.idle-timeout-ms",
     "rtp.payload-types",
+    "rtp.receiver-reports",
     "rtp.registered-idle-timeout-ms",
     "rtp.reorder-wait-ms",
     "rtp.unregistered-calls",
