@@ -4,7 +4,6 @@
 //! performs what they ask for. Sessions with the recogniser are tasks on the same thread: nothing
 //! is locked, and nothing crosses a thread but events.
 
-#![expect(clippy::disallowed_types, reason = "UDP is received here")]
 #![expect(
     clippy::disallowed_methods,
     reason = "the clock of the core is read here"
