@@ -6,6 +6,7 @@ pub mod control_client;
 pub mod demo;
 pub mod doctor;
 pub mod exit;
+pub mod manual;
 pub mod replay;
 pub mod run;
 pub mod send;

@@ -36,7 +36,7 @@ use tracing::{debug, error, info, warn};
 use crate::config::file;
 use crate::event::Event;
 use crate::io::journal::Journal;
-use crate::io::unix_socket::{self, SocketError};
+use crate::io::unix_socket::{self, Listening, Place, SocketError};
 use desk::Desk;
 pub use figures::Figures;
 use hub::Hub;
@@ -103,7 +103,7 @@ impl fmt::Debug for Posted {
 #[derive(Debug)]
 pub struct PublisherThread {
     thread: thread::JoinHandle<()>,
-    path: PathBuf,
+    ours: Option<PathBuf>,
 }
 
 impl PublisherThread {
@@ -112,36 +112,39 @@ impl PublisherThread {
         if self.thread.join().is_err() {
             error!("the publisher panicked");
         }
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            warn!(path = %self.path.display(), %error, "cannot remove the events socket");
-        }
+        Listening::remove(self.ours.as_deref());
     }
 }
 
-/// Binds the socket and starts the thread, with the journal if there is one.
+/// Binds the socket, unless it was passed on, and starts the thread, with the journal if there is one.
 ///
 /// # Errors
 /// When the socket cannot be bound.
 pub fn start(
     config: &file::Events,
     journal: Option<Journal>,
+    passed: Option<std::os::unix::net::UnixListener>,
 ) -> Result<(Publisher, PublisherThread), SocketError> {
-    let listener = unix_socket::bind(&config.socket, config.socket_mode, "events.socket")?;
+    let place = Place {
+        path: &config.socket,
+        mode: config.socket_mode,
+        group: config.socket_group.as_deref(),
+        key: "events.socket",
+    };
+    let Listening { listener, ours } = unix_socket::listen(place, passed)?;
     let (queue, events) = mpsc::channel(QUEUE_EVENTS);
     let publisher = Publisher {
         queue,
         lost: Arc::default(),
         figures: Arc::default(),
     };
-    let tallies = (Arc::clone(&publisher.lost), publisher.figures());
-    let thread = spawn(config, journal, listener, events, tallies);
+    let thread = spawn(config, journal, listener, events, &publisher);
     let thread = thread.map_err(|source| SocketError::Refused {
         path: config.socket.clone(),
         key: "events.socket",
         source,
     })?;
-    let path = config.socket.clone();
-    Ok((publisher, PublisherThread { thread, path }))
+    Ok((publisher, PublisherThread { thread, ours }))
 }
 
 fn spawn(
@@ -149,7 +152,7 @@ fn spawn(
     journal: Option<Journal>,
     listener: std::os::unix::net::UnixListener,
     events: mpsc::Receiver<Posted>,
-    (lost, figures): (Arc<AtomicU64>, Arc<Figures>),
+    publisher: &Publisher,
 ) -> io::Result<thread::JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -157,6 +160,7 @@ fn spawn(
         .build()?;
     let (journal, beginning) = journal.map(Journal::start).transpose()?.unzip();
     let config = config.clone();
+    let (lost, figures) = (Arc::clone(&publisher.lost), publisher.figures());
     let body = move || {
         let desk = Desk::new(&config, journal, beginning, lost, figures);
         tokio::task::LocalSet::new().block_on(&runtime, serve(desk, listener, events));
@@ -203,6 +207,7 @@ async fn serve(
     if timeout(CLOSING_TIME, all_left).await.is_err() {
         info!("stopped before a slow reader had every line");
     }
+    desk.close().await;
 }
 
 fn admit(hub: &Rc<Hub>, stream: UnixStream, readers: &mut JoinSet<()>) {

@@ -259,6 +259,7 @@ mod tests {
         let error = ServiceError {
             error_code: "APIG.0301".into(),
             error_msg: "Incorrect IAM authentication information: token expires".into(),
+            ..ServiceError::default()
         };
         let refused = Failure::Refused {
             status: 401,

@@ -14,6 +14,7 @@ use crate::io::control::Adjustable;
 use crate::io::logging::Logging;
 use crate::io::media_worker::Command;
 use crate::io::provider::{self, Provider};
+use crate::io::systemd;
 use crate::speech::utterance::SettingsError;
 
 /// What a running daemon can be given anew, and what it was given so far.
@@ -53,7 +54,9 @@ impl Reloader {
     pub(super) async fn on(mut self, mut hangup: Signal) -> Infallible {
         loop {
             hangup.recv().await;
+            systemd::reloading();
             self.reload().await;
+            systemd::ready(&self.receiving_on());
         }
     }
 
@@ -68,6 +71,11 @@ impl Reloader {
                  reload again"
             ),
         }
+    }
+
+    fn receiving_on(&self) -> String {
+        let rtp = &self.started_with.rtp;
+        format!("receiving on {}:{}", rtp.bind_address, rtp.port_range)
     }
 
     async fn adopt(&mut self) -> Result<Changes, ReloadError> {

@@ -69,6 +69,8 @@ pub enum Command {
         /// The lines of the configuration; those of other workers are passed over.
         lines: Vec<file::Line>,
     },
+    /// Stop at once; another process goes on with the calls.
+    HandOver,
     /// Show what there is and what was done, in sums.
     Measure {
         /// The figures.
@@ -160,6 +162,7 @@ impl Worker {
                 let lines = lines.iter().filter_map(|line| plug(line, &self.sockets));
                 self.switchboard.adopt(settings, lines.collect());
             }
+            Command::HandOver => self.is_handing_over = true,
             Command::Measure { reply } => drop(reply.send(self.measure(now))),
             Command::Drain { deadline } => {
                 self.draining = Some(deadline);

@@ -9,9 +9,10 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use tokio::time::timeout;
 use tracing::{error, info};
 
 use super::backlog::Backlog;
@@ -26,6 +27,9 @@ use crate::io::journal::writer::{Answer, Beginning, JournalThread, Request, Trou
 
 /// Events numbered in one go, so that readers are not forgotten over them.
 const MAX_BATCH: usize = 256;
+
+/// How long the journal may take to close.
+const JOURNAL_CLOSING_TIME: Duration = Duration::from_secs(2);
 
 /// The publisher's state: everything but the readers and the queue.
 pub(super) struct Desk {
@@ -121,6 +125,17 @@ impl Desk {
         show(&self.hub.figures.withheld, self.durability.withheld());
         while let Some((_, after)) = self.afters.pop_front_if(|(seq, _)| *seq < released_seq) {
             after();
+        }
+    }
+
+    /// Lets the journal write what it was given and close its database, if it does so soon.
+    pub(super) async fn close(&mut self) {
+        if let Some(journal) = self.journal.take() {
+            let mut answers = journal.close();
+            let closed = async { while answers.recv().await.is_some() {} };
+            if timeout(JOURNAL_CLOSING_TIME, closed).await.is_err() {
+                error!("stopped before the journal was closed");
+            }
         }
     }
 

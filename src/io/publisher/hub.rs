@@ -4,11 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::Notify;
 
 use super::backlog::Backlog;
-use super::figures::{Figures, show};
+use super::figures::Figures;
 use crate::io::journal::writer::OldestSeq;
 
 /// The lines as readers see them; the desk fills it.
@@ -21,10 +22,9 @@ pub(super) struct Hub {
     /// The journal, if there is one.
     pub(super) archive: Option<Archive>,
     news: Notify,
+    pub(super) figures: Arc<Figures>,
     is_closing: Cell<bool>,
     seats: Cell<usize>,
-    max_readers: usize,
-    pub(super) figures: Arc<Figures>,
 }
 
 /// Where lines are that memory has forgotten.
@@ -60,9 +60,8 @@ impl Hub {
             archive,
             news: Notify::new(),
             is_closing: Cell::new(false),
-            seats: Cell::new(max_readers),
-            max_readers,
             figures,
+            seats: Cell::new(max_readers),
         })
     }
 
@@ -82,13 +81,9 @@ impl Hub {
     /// A place for one more reader, until it is dropped.
     pub(super) fn seat(self: &Rc<Self>) -> Option<Seat> {
         let left = self.seats.get().checked_sub(1)?;
-        self.set_seats(left);
-        Some(Seat(Rc::clone(self)))
-    }
-
-    fn set_seats(&self, left: usize) {
         self.seats.set(left);
-        show(&self.figures.readers, (self.max_readers - left) as u64);
+        self.figures.readers.fetch_add(1, Ordering::Relaxed);
+        Some(Seat(Rc::clone(self)))
     }
 
     pub(super) const fn is_closing(&self) -> bool {
@@ -133,6 +128,7 @@ pub(super) struct Seat(Rc<Hub>);
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.set_seats(self.0.seats.get() + 1);
+        self.0.seats.set(self.0.seats.get() + 1);
+        self.0.figures.readers.fetch_sub(1, Ordering::Relaxed);
     }
 }

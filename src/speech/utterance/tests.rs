@@ -68,7 +68,15 @@ fn other_settings_hold_from_the_next_utterance_on() {
     };
     leg.segmenter.adopt(Arc::new(Settings::new(hasty).unwrap()));
     // 580 ms of pause: within the old hangover, beyond the new one.
-    for input in [Quiet(29), Speech(50), Quiet(50), Speech(50), Quiet(29), Speech(50), Quiet(50)] {
+    for input in [
+        Quiet(29),
+        Speech(50),
+        Quiet(50),
+        Speech(50),
+        Quiet(29),
+        Speech(50),
+        Quiet(50),
+    ] {
         leg.play(input);
     }
     assert_eq!(spans(&leg.outputs).len(), 3, "{:?}", spans(&leg.outputs));
