@@ -215,6 +215,14 @@ impl Leg {
         self.receiver.set_expected_source(expected);
     }
 
+    /// Goes on with other settings: allowed networks and payload types hold at once, the rest for the
+    /// next stream and the next utterance.
+    pub fn adopt(&mut self, settings: &Arc<Settings>) {
+        self.receiver.adopt(Arc::clone(&settings.receiver));
+        self.segmenter.adopt(Arc::clone(&settings.speech));
+        self.settings = Arc::clone(settings);
+    }
+
     /// When [`Leg::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let deadlines = [

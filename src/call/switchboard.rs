@@ -201,6 +201,26 @@ impl Switchboard {
         }
     }
 
+    /// Goes on with other settings: what begins takes all of them, what goes on those that it can. A
+    /// line takes the name and the roles of the one with the same ports.
+    pub fn adopt(&mut self, settings: Arc<Settings>, lines: Vec<Line>) {
+        for (slot, call) in self.calls.iter_mut().enumerate() {
+            if let Some(call) = call {
+                call.adopt(&settings);
+                self.deadlines[slot] = call.poll_timeout();
+            }
+        }
+        for new in lines {
+            let ports = |line: &Line| -> Vec<PortIndex> {
+                line.legs.iter().map(|&(port, _)| port).collect()
+            };
+            if let Some(old) = self.lines.iter_mut().find(|old| ports(old) == ports(&new)) {
+                *old = new;
+            }
+        }
+        self.settings = settings;
+    }
+
     /// The time of day was read again; lines made from now on use it.
     pub fn set_wall_clock(&mut self, wall: WallClock) {
         self.outbox.wall = wall;

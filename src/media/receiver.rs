@@ -180,6 +180,11 @@ impl Receiver {
         self.expected = expected;
     }
 
+    /// Goes on with other settings; the stream that is heard keeps what concerns its order.
+    pub fn adopt(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+    }
+
     /// Takes a datagram of the leg's RTP port; the first accepted one of a call starts its clock.
     pub fn handle_datagram(
         &mut self,
