@@ -17,7 +17,7 @@ use crate::event::{EndReason, GapReason, Metadata, Role, RoleSource};
 use crate::media::receiver::{self, ExpectedSource};
 use crate::speech::{utterance, voice};
 pub use registration::RegisterError;
-pub use resumption::{Hindrance, Resumed};
+pub use resumption::{Hindrance, News, Resumed};
 
 /// What every call of a worker has in common.
 #[derive(Clone, Debug)]
@@ -64,6 +64,8 @@ pub struct Switchboard {
     lines: Vec<Line>,
     calls: Vec<Option<Call>>,
     deadlines: Vec<Option<Instant>>,
+    /// By slot: what happened since the call was saved.
+    news: Vec<News>,
     next_serial: u32,
     next_port: usize,
     is_closed: bool,
@@ -80,6 +82,7 @@ impl Switchboard {
             lines: Vec::new(),
             calls: Vec::new(),
             deadlines: Vec::new(),
+            news: Vec::new(),
             next_serial: 0,
             next_port: 0,
             is_closed: false,
@@ -248,8 +251,11 @@ impl Switchboard {
         if call.key() != key {
             return;
         }
-        let was_heard = !matches!(call.phase(), Phase::Ending(_));
+        let phase_before = call.phase();
+        let was_heard = !matches!(phase_before, Phase::Ending(_));
         feed(call, &mut self.outbox);
+        let is_other_phase = call.phase() != phase_before;
+        self.news[slot] = self.news[slot].max(News::of(is_other_phase));
         self.deadlines[slot] = call.poll_timeout();
         match call.phase() {
             Phase::Expected | Phase::Active => {}
@@ -309,6 +315,7 @@ impl Switchboard {
         let slot = free.unwrap_or_else(|| {
             self.calls.push(None);
             self.deadlines.push(None);
+            self.news.push(News::None);
             self.calls.len() - 1
         });
         let serial = self.next_serial;
@@ -322,6 +329,7 @@ impl Switchboard {
     fn insert(&mut self, call: Call) {
         let slot = call.key().slot as usize;
         self.deadlines[slot] = call.poll_timeout();
+        self.news[slot] = News::BeganOrEnded;
         self.calls[slot] = Some(call);
     }
 

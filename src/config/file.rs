@@ -29,6 +29,8 @@ pub struct File {
     pub journal: Journal,
     /// `[control]`: who may announce calls.
     pub control: Control,
+    /// `[resume]`: calls that go on after a restart.
+    pub resume: Resume,
     /// `[log]`: what the daemon says of itself.
     pub log: Log,
     /// `[[line]]`: fixed ports with fixed roles.
@@ -362,6 +364,14 @@ impl Default for Journal {
             max_bytes: 2 << 30,
         }
     }
+}
+
+/// `[resume]`
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Resume {
+    /// Where the state of the live calls is kept; `calls` in `$STATE_DIRECTORY` if absent, and nowhere without that.
+    pub directory: Option<PathBuf>,
 }
 
 impl Default for Control {

@@ -71,6 +71,11 @@ impl PartAudio {
         self.law
     }
 
+    /// The samples so far.
+    pub fn g711(&self) -> Vec<u8> {
+        self.g711.borrow().clone()
+    }
+
     /// Samples so far.
     pub fn len(&self) -> usize {
         self.g711.borrow().len()

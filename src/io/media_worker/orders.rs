@@ -61,6 +61,8 @@ pub enum Command {
         /// What they look like.
         reply: oneshot::Sender<Vec<CallSnapshot>>,
     },
+    /// Stop at once; another process goes on with the calls.
+    HandOver,
     /// End every call, begin none, and stop when the last words have their text, or at the
     /// deadline.
     Drain {
@@ -143,6 +145,7 @@ impl Worker {
                 let calls = self.switchboard.calls();
                 drop(reply.send(calls.map(|call| call.snapshot(now)).collect()));
             }
+            Command::HandOver => self.is_handing_over = true,
             Command::Drain { deadline } => {
                 self.draining = Some(deadline);
                 self.switchboard.handle_close(EndReason::Shutdown, now);
