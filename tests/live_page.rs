@@ -1,7 +1,6 @@
 //! The live page in a real browser: text as it comes, and a daemon that goes away and comes back.
 #![expect(
     clippy::unwrap_used,
-    clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "tests of the whole program live in real time, with real sockets"
 )]

@@ -126,12 +126,16 @@ async fn supervise(config: &File, mut inherited: Inherited) -> Result<(), RunErr
             publisher.clone(),
         )?);
     }
+    let figures = publisher.figures();
     drop(publisher);
     let commands = workers.iter().map(|worker| worker.commands.clone());
+    let passed = inherited.take_listener(&config.control_socket());
     let control = control::start(
         config,
         commands.collect(),
-        inherited.take_listener(&config.control_socket()),
+        Arc::clone(&provider),
+        figures,
+        passed,
     )?;
     let pulses = workers.iter().map(|worker| Arc::clone(&worker.pulse));
     let mut watchdog = pin!(systemd::feed_watchdog(pulses.collect()));

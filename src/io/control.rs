@@ -43,6 +43,9 @@ use tracing::{debug, info};
 
 use crate::config::File;
 use crate::io::media_worker::Command;
+use crate::io::metrics::ReceivingPorts;
+use crate::io::provider::Provider;
+use crate::io::publisher::Figures;
 use crate::io::unix_socket::{self, Listening, Place, SocketError};
 use advertised::Advertised;
 use page::Page;
@@ -94,14 +97,16 @@ pub struct ControlServer {
     pub address: Option<SocketAddr>,
 }
 
-/// Starts the control API, on the Unix socket that was passed on if one was; `workers` are where the
-/// commands of each media worker go. Needs a Tokio runtime.
+/// Starts the control API, on the Unix socket that was passed on if one was; `workers` are where the commands of each
+/// media worker go, and `recogniser` and `publisher` are for the metrics. Needs a Tokio runtime.
 ///
 /// # Errors
 /// When a socket cannot be listened on.
 pub fn start(
     config: &File,
     workers: Vec<mpsc::Sender<Command>>,
+    recogniser: Arc<Provider>,
+    publisher: Arc<Figures>,
     passed: Option<std::os::unix::net::UnixListener>,
 ) -> Result<ControlServer, ControlError> {
     let socket = config.control_socket();
@@ -125,6 +130,12 @@ pub fn start(
         workers: Workers::new(workers),
         advertised: Advertised::new(&config.rtp),
         allowed_sources: config.rtp.allowed_sources.clone(),
+        recogniser,
+        publisher,
+        ports: ReceivingPorts {
+            address: config.rtp.bind_address,
+            range: config.rtp.port_range.clone(),
+        },
     });
     let (closing, is_closing) = watch::channel(false);
     let page = Page::new(config, Arc::clone(&api), is_closing.clone());

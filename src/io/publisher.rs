@@ -13,6 +13,7 @@
 mod backlog;
 mod desk;
 mod durability;
+mod figures;
 mod hub;
 mod past;
 mod reader;
@@ -37,6 +38,7 @@ use crate::event::Event;
 use crate::io::journal::Journal;
 use crate::io::unix_socket::{self, Listening, Place, SocketError};
 use desk::Desk;
+pub use figures::Figures;
 use hub::Hub;
 
 /// Events on their way to the publisher; a full queue drops the newest, counts it and says so in an `error` line.
@@ -53,9 +55,15 @@ const CLOSING_TIME: Duration = Duration::from_secs(3);
 pub struct Publisher {
     queue: mpsc::Sender<Posted>,
     lost: Arc<AtomicU64>,
+    figures: Arc<Figures>,
 }
 
 impl Publisher {
+    /// How the publisher and its readers fare; it may be kept when the publisher is gone.
+    pub fn figures(&self) -> Arc<Figures> {
+        Arc::clone(&self.figures)
+    }
+
     /// Hands an event over; never waits.
     pub fn publish(&self, event: Event) {
         self.post(event, None);
@@ -71,6 +79,7 @@ impl Publisher {
     fn post(&self, event: Event, after: Option<After>) {
         if self.queue.try_send(Posted { event, after }).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
+            figures::count(&self.figures.lost);
         }
     }
 }
@@ -127,9 +136,9 @@ pub fn start(
     let publisher = Publisher {
         queue,
         lost: Arc::default(),
+        figures: Arc::default(),
     };
-    let lost = Arc::clone(&publisher.lost);
-    let thread = spawn(config, journal, listener, events, lost);
+    let thread = spawn(config, journal, listener, events, &publisher);
     let thread = thread.map_err(|source| SocketError::Refused {
         path: config.socket.clone(),
         key: "events.socket",
@@ -143,7 +152,7 @@ fn spawn(
     journal: Option<Journal>,
     listener: std::os::unix::net::UnixListener,
     events: mpsc::Receiver<Posted>,
-    lost: Arc<AtomicU64>,
+    publisher: &Publisher,
 ) -> io::Result<thread::JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -151,8 +160,9 @@ fn spawn(
         .build()?;
     let (journal, beginning) = journal.map(Journal::start).transpose()?.unzip();
     let config = config.clone();
+    let (lost, figures) = (Arc::clone(&publisher.lost), publisher.figures());
     let body = move || {
-        let desk = Desk::new(&config, journal, beginning, lost);
+        let desk = Desk::new(&config, journal, beginning, lost, figures);
         tokio::task::LocalSet::new().block_on(&runtime, serve(desk, listener, events));
     };
     thread::Builder::new()
@@ -202,6 +212,7 @@ async fn serve(
 
 fn admit(hub: &Rc<Hub>, stream: UnixStream, readers: &mut JoinSet<()>) {
     let Some(seat) = hub.seat() else {
+        figures::count(&hub.figures.refused);
         info!("refused a reader: events.max-readers are connected");
         return;
     };

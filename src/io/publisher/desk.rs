@@ -17,6 +17,7 @@ use tracing::{error, info};
 
 use super::backlog::Backlog;
 use super::durability::{Change, Durability, Written};
+use super::figures::{Figures, count};
 use super::hub::{Archive, Hub};
 use super::{After, Posted};
 use crate::config::file;
@@ -49,6 +50,7 @@ impl Desk {
         journal: Option<JournalThread>,
         beginning: Option<Beginning>,
         lost: Arc<AtomicU64>,
+        figures: Arc<Figures>,
     ) -> Self {
         let beginning = beginning.unwrap_or_else(Beginning::without_journal);
         let backlog = Backlog::new(config.backlog_lines, beginning.next_seq);
@@ -58,7 +60,7 @@ impl Desk {
         });
         let epoch = beginning.epoch.into();
         let mut desk = Self {
-            hub: Hub::new(epoch, backlog, archive, config.max_readers),
+            hub: Hub::new(epoch, backlog, archive, config.max_readers, figures),
             durability: Durability::new(journal.is_some(), beginning.next_seq),
             journal,
             reason: String::new(),
@@ -190,6 +192,7 @@ impl Desk {
             line: line.into(),
         });
         self.durability.handle_line(Instant::now());
+        count(&self.hub.figures.lines);
     }
 
     /// A queue that overflowed lost lines before they had a number; that is said in a line that has one.
