@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::media::Ssrc;
 use crate::media::reorder::{Header, Stored};
+use crate::media::sequence::MAX_LEAP;
 
 /// Who sends, and which of his streams it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ impl Candidate {
     fn is_continued_by(&self, header: &Header) -> bool {
         self.newest().is_some_and(|newest| {
             let distance = header.sequence_number.wrapping_sub(newest.sequence_number);
-            (-MAX_STEP..=MAX_STEP).contains(&distance.cast_signed())
+            (-MAX_LEAP..=MAX_LEAP).contains(&distance.cast_signed())
         })
     }
 }
@@ -204,9 +205,6 @@ const MAX_CANDIDATES: usize = 4;
 
 /// Packets kept of a candidate: 1.9 s of 10 ms packets, more than any wait before it is heard.
 const MAX_KEPT: usize = 192;
-
-/// Farthest step between two packets that prove a stream.
-const MAX_STEP: i16 = 50;
 
 const MAX_SPARE: usize = 8;
 

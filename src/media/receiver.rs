@@ -233,6 +233,7 @@ impl Receiver {
         self.hear_last(now);
         if let Some(heard) = &mut self.heard {
             heard.stream.finish(now);
+            self.counters.count_decided(heard.stream.take_decided());
         }
         let digit = self.foreign_keypad.release();
         self.notices.extend(digit.map(Output::from));

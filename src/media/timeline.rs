@@ -103,7 +103,7 @@ impl Timeline {
             run.miss(audio.missing);
             run.telephone_event(audio, duration, ended)
         });
-        position.unwrap_or(audio.arrival)
+        position.unwrap_or(audio.arrival.saturating_sub(Samples(u64::from(duration))))
     }
 
     /// Counts packets that were given up before one that carries no time.
@@ -129,6 +129,12 @@ impl Timeline {
     pub(crate) fn delay_grew(&self, timestamp: u32, arrival: Samples) -> i64 {
         let run = self.run.as_ref();
         run.map_or(0, |run| run.delay_grew(timestamp, arrival))
+    }
+
+    /// Whether so many packets ago the run was about at this timestamp.
+    pub(crate) fn has_passed(&self, timestamp: u32, behind: u64) -> bool {
+        let run = self.run.as_ref();
+        run.is_some_and(|run| run.has_passed(timestamp, behind))
     }
 
     /// Where on the call clock a timestamp of the current run lies.

@@ -122,6 +122,7 @@ impl Receiver {
                 let fate = heard.accept(&stored.header, &stored.bytes, now);
                 self.counters.count(fate);
             }
+            self.counters.count_decided(heard.stream.take_decided());
         }
         self.undecodable = 0;
         self.collect_digits();
@@ -158,17 +159,9 @@ impl Receiver {
 }
 
 impl Heard {
-    /// Whether a packet of the stream belongs to the sequence heard so far. After a silence,
-    /// numbers that were there before are those of a sender that began anew a little further back.
+    /// Whether a packet of the stream belongs to the sequence heard so far.
     pub(super) fn goes_on_with(&self, header: &Header) -> bool {
-        let number = header.sequence_number;
-        let silent = header
-            .arrival
-            .at
-            .saturating_duration_since(self.last_arrival);
-        let is_rewound = silent >= REWIND && self.stream.is_past(number);
-        let is_event = header.payload == Some(Payload::TelephoneEvent);
-        self.stream.is_in_sequence(number) && (is_event || !is_rewound)
+        self.stream.is_continued_by(header)
     }
 
     pub(super) fn accept(&mut self, header: &Header, bytes: &[u8], now: Instant) -> Fate {
@@ -191,6 +184,3 @@ impl Heard {
         self.said_bye = false;
     }
 }
-
-/// After so long a silence no packet of the old sequence is still on its way.
-const REWIND: Duration = Duration::from_secs(1);

@@ -41,6 +41,18 @@ impl Stream {
             .push_audio(law, heard, placement.telephone_event);
     }
 
+    /// Takes a key whose packets have numbers of their own.
+    pub(crate) fn hear_key(&mut self, header: &Header, bytes: &[u8]) {
+        let audio = Audio {
+            timestamp: header.timestamp,
+            len: 0,
+            marker: header.marker,
+            missing: 0,
+            arrival: header.arrival.position,
+        };
+        self.play_event(bytes, &audio, header.arrival.at);
+    }
+
     fn play_event(&mut self, bytes: &[u8], audio: &Audio, at: Instant) {
         let Some(event) = TelephoneEvent::parse(bytes) else {
             return self.timeline.miss(audio.missing);

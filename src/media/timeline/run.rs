@@ -204,6 +204,14 @@ impl Run {
         gap < -overlap || (gap > 0 && early > TOLERANCE + (-self.lateness).max(0))
     }
 
+    /// Whether so many packets ago the run was about at this timestamp; pauses may lie between.
+    pub(super) fn has_passed(&self, timestamp: u32, behind: u64) -> bool {
+        let passed = -self.gap(timestamp);
+        let behind = i64::try_from(behind).unwrap_or(i64::MAX);
+        let least = behind.saturating_mul(i64::from(self.packet_len)) / 2;
+        behind > 0 && (least..=MAX_JAM).contains(&passed)
+    }
+
     /// Samples from the end of the audio so far to this timestamp.
     pub(super) fn gap(&self, timestamp: u32) -> i64 {
         i64::from(timestamp.wrapping_sub(self.expected).cast_signed())
@@ -217,6 +225,9 @@ impl Run {
 
 /// How much earlier than ever before a packet may come before its timestamp is disbelieved: 1 s.
 const TOLERANCE: i64 = 8_000;
+
+/// What came earlier than this, a minute ago, is not late any more.
+const MAX_JAM: i64 = 480_000;
 
 /// Debt of overlapping packets at which the timestamps are disbelieved: 100 ms.
 const MAX_DEBT: i64 = 800;
