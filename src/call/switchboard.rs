@@ -13,6 +13,7 @@ use crate::call::part::Outcome;
 use crate::call::port::{Port, PortUse};
 use crate::call::{CallKey, Outbox, Output, PartKey, WallClock};
 use crate::event::{EndReason, GapReason, Metadata, Role, RoleSource};
+use crate::media::admission::foreign_payload_type;
 use crate::media::receiver::{self, ExpectedSource};
 use crate::speech::{utterance, voice};
 pub use registration::RegisterError;
@@ -274,7 +275,11 @@ impl Switchboard {
             port.note_stray(source, bytes, &settings.receiver, now);
             return None;
         }
-        if self.is_closed || !port.admits(source, bytes, &settings.receiver) {
+        if self.is_closed {
+            return None;
+        }
+        if !port.admits(source, bytes, &settings.receiver) {
+            warn_of_foreign(port, source, bytes, &settings.receiver, now);
             return None;
         }
         let number = port.number;
@@ -364,6 +369,26 @@ impl Line {
             legs: self.legs.iter().map(leg).collect(),
             ..anonymous_call(&self.name, begun_ms, idle_timeout)
         }
+    }
+}
+
+/// Somebody would begin a call if he sent G.711: says so once, not with every packet.
+fn warn_of_foreign(
+    port: &mut Port,
+    source: SocketAddr,
+    bytes: &[u8],
+    settings: &receiver::Settings,
+    now: Instant,
+) {
+    if let Some(payload_type) = foreign_payload_type(settings, source, bytes)
+        && port.note_foreign(now)
+    {
+        tracing::warn!(
+            port = port.number,
+            %source,
+            payload_type,
+            "sender begins no call, for its payload type is not in rtp.payload-types"
+        );
     }
 }
 

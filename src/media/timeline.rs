@@ -97,6 +97,16 @@ impl Timeline {
         gap
     }
 
+    /// Takes note of sound that nobody here can decode, and gives how much was lost by it.
+    pub(crate) fn foreign(&mut self, audio: &Audio) -> Placement {
+        let Some(run) = &mut self.run else {
+            return Placement::default();
+        };
+        let gap = run.foreign(audio, self.end);
+        self.end += gap.lost + gap.silence;
+        gap
+    }
+
     /// Takes note of a telephone event (RFC 4733) in the stream and gives its position.
     pub(crate) fn telephone_event(&mut self, audio: &Audio, duration: u32, ended: bool) -> Samples {
         let position = self.run.as_mut().and_then(|run| {

@@ -73,7 +73,10 @@ impl Receiver {
             Some(heard) if heard.id == id && heard.goes_on_with(&header) => {
                 self.hear(&header, packet, now);
             }
-            _ if payload.is_none() => self.refuse_payload(packet.payload_type, source, now),
+            _ if payload.is_none() => {
+                self.miss_foreign(id, &header, packet.payload);
+                self.refuse_payload(packet.payload_type, source, now);
+            }
             _ => self.try_out(id, &header, packet.payload, now),
         }
     }
@@ -131,6 +134,18 @@ impl Receiver {
                 format!("{source} sends payload type {payload_type}, which is no G.711 here")
             });
             self.notices.extend(notice);
+        }
+    }
+
+    /// The heard sender speaks in another stream and codec: what it says is lost.
+    fn miss_foreign(&mut self, id: StreamId, header: &Header, bytes: &[u8]) {
+        let Some(heard) = &mut self.heard else {
+            return;
+        };
+        let at = header.arrival.at;
+        let silent = at.saturating_duration_since(heard.last_arrival);
+        if heard.id.source == id.source && silent >= TOOK_OVER {
+            heard.stream.hear_foreign(header, bytes);
         }
     }
 
@@ -228,6 +243,9 @@ const MAX_PAYLOAD: usize = 8_000;
 /// Packets of a successor that came this long before the last one of the heard stream are still
 /// heard: the network may have swapped them.
 pub(super) const OVERLAP: Duration = Duration::from_millis(60);
+
+/// A stream in another codec stands for the heard one when that has been silent for so long.
+const TOOK_OVER: Duration = Duration::from_millis(200);
 
 /// Packets without one of audio between them after which a leg is said to be undecodable: half a
 /// second of them.

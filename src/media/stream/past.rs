@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Decided, Fate, Stream};
+use super::{Decided, Fate, PAUSE, Stream};
 use crate::media::dtmf::TelephoneEvent;
 use crate::media::reorder::{Arrival, Header};
 use crate::media::rewind::{Nature, Past};
@@ -70,7 +70,13 @@ impl Stream {
         let Some(first) = packets.front() else {
             return;
         };
+        let Header {
+            timestamp, arrival, ..
+        } = first.packet.header;
         self.begin_sequence(&first.packet.header, now);
+        if self.timeline.delay_grew(timestamp, arrival.position) > PAUSE {
+            self.timeline.restart(arrival.position);
+        }
         for past in packets {
             match self.accept(&past.packet.header, &past.packet.bytes, now) {
                 Fate::Played => self.decided.played += 1,
