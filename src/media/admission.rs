@@ -2,44 +2,49 @@
 
 use std::net::SocketAddr;
 
-use crate::media::packet::{Datagram, NO_SOUND};
+use crate::media::packet::Datagram;
 use crate::media::{Ssrc, receiver};
 
-/// The stream that a datagram belongs to, if it is one that may begin a call: from an allowed address, and of a payload
-/// type that has a meaning.
+/// Whether a datagram may begin a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It may: it is from an allowed address, and of a payload type that has a meaning.
+    Admitted(Ssrc),
+    /// Its sender is in no allowed network.
+    SourceNotAllowed,
+    /// It is RTP of a payload type that has no meaning here.
+    UnknownPayloadType(u8),
+    /// It is no RTP, or broken.
+    NotRtp,
+}
+
+/// Whether a datagram from `source` may begin a call.
+pub fn admission(settings: &receiver::Settings, source: SocketAddr, bytes: &[u8]) -> Admission {
+    let networks = &settings.allowed_networks;
+    let source = source.ip().to_canonical();
+    if !networks.is_empty() && !networks.iter().any(|network| network.contains(&source)) {
+        return Admission::SourceNotAllowed;
+    }
+    match Datagram::classify(bytes) {
+        Datagram::Rtp(packet) => match settings.payload_types.get(packet.payload_type) {
+            Some(_meaning) => Admission::Admitted(packet.ssrc),
+            None => Admission::UnknownPayloadType(packet.payload_type),
+        },
+        Datagram::Rtcp | Datagram::Stun | Datagram::Malformed | Datagram::NotRtp => {
+            Admission::NotRtp
+        }
+    }
+}
+
+/// The stream that a datagram belongs to, if it is one that may begin a call.
 pub fn admitted_stream(
     settings: &receiver::Settings,
     source: SocketAddr,
     bytes: &[u8],
 ) -> Option<Ssrc> {
-    if !is_allowed(settings, source) {
-        return None;
-    }
-    match Datagram::classify(bytes) {
-        Datagram::Rtp(packet) => settings
-            .payload_types
-            .get(packet.payload_type)
-            .map(|_meaning| packet.ssrc),
-        Datagram::Rtcp | Datagram::Stun | Datagram::Malformed | Datagram::NotRtp => None,
-    }
-}
-
-/// The payload type of sound from an allowed address that has no meaning here, if it is that.
-pub fn foreign_payload_type(
-    settings: &receiver::Settings,
-    source: SocketAddr,
-    bytes: &[u8],
-) -> Option<u8> {
-    match Datagram::classify(bytes) {
-        Datagram::Rtp(packet) if settings.payload_types.get(packet.payload_type).is_none() => {
-            let is_sound = packet.payload.len() > NO_SOUND;
-            (is_sound && is_allowed(settings, source)).then_some(packet.payload_type)
-        }
-        Datagram::Rtp(_)
-        | Datagram::Rtcp
-        | Datagram::Stun
-        | Datagram::Malformed
-        | Datagram::NotRtp => None,
+    match admission(settings, source, bytes) {
+        Admission::Admitted(ssrc) => Some(ssrc),
+        Admission::SourceNotAllowed | Admission::UnknownPayloadType(_) | Admission::NotRtp => None,
     }
 }
 
@@ -49,10 +54,4 @@ pub fn stream_of(bytes: &[u8]) -> Option<Ssrc> {
         Datagram::Rtp(packet) => Some(packet.ssrc),
         Datagram::Rtcp | Datagram::Stun | Datagram::Malformed | Datagram::NotRtp => None,
     }
-}
-
-fn is_allowed(settings: &receiver::Settings, source: SocketAddr) -> bool {
-    let networks = &settings.allowed_networks;
-    let source = source.ip().to_canonical();
-    networks.is_empty() || networks.iter().any(|network| network.contains(&source))
 }

@@ -13,7 +13,7 @@ use crate::media::sequence::MAX_LEAP;
 use crate::media::{Samples, Ssrc};
 
 /// Who sends, and which of his streams it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct StreamId {
     pub(crate) source: SocketAddr,
     pub(crate) ssrc: Ssrc,

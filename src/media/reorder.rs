@@ -1,11 +1,14 @@
 //! Order: packets in sequence pass at once; a hole makes those behind it wait a bounded time.
 
+mod saved;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::media::Samples;
 use crate::media::sequence::SequenceNumber;
 use crate::media::settings::Payload;
+pub(crate) use saved::SavedReorder;
 
 /// When a packet came.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +54,7 @@ pub(crate) enum Order {
 }
 
 /// What tells a packet from a copy of another: a digest of timestamp and payload.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Fingerprint(u32);
 
 impl Fingerprint {

@@ -2,6 +2,7 @@
 
 mod past;
 mod play;
+mod saved;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,6 +19,7 @@ use crate::media::settings::{Payload, Settings};
 use crate::media::statistics::Statistics;
 use crate::media::timeline::Timeline;
 use crate::media::{Law, Samples};
+pub(crate) use saved::SavedStream;
 
 /// What became of a packet of the heard stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
