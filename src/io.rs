@@ -8,6 +8,7 @@ mod connections;
 pub mod control;
 pub mod http;
 pub mod inherited;
+pub mod journal;
 pub mod logging;
 pub mod media_worker;
 pub mod part_audio;

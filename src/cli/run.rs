@@ -20,6 +20,7 @@ use crate::config::{self, ConfigError, File, RecogniserError};
 use crate::io::checkpoint_store::StoreError;
 use crate::io::control::{self, ControlError};
 use crate::io::inherited::Inherited;
+use crate::io::journal::{self, Journal};
 use crate::io::media_worker::{self, Assignment, Command, MediaWorker};
 use crate::io::provider::Provider;
 use crate::io::publisher;
@@ -100,7 +101,8 @@ async fn supervise(config: &File, mut inherited: Inherited) -> Result<(), RunErr
     let mut stop = StopSignals::new()?;
     let provider = config.recogniser()?;
     let sockets = sockets::bind_all(&config.rtp, &mut inherited)?;
-    let (publisher, publisher_thread) = publisher::start(&config.events)?;
+    let journal = journal::Settings::new(&config.journal).map(Journal::open);
+    let (publisher, publisher_thread) = publisher::start(&config.events, journal)?;
     let settings = Arc::new(config.switchboard()?);
     let mut workers = Vec::new();
     let (state, found) = CallState::open(config)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-use crate::config::file::{Asr, File, Line, PayloadTypes, Rtp, Speech};
+use crate::config::file::{Asr, File, Journal, Line, PayloadTypes, Rtp, Speech};
 
 /// A key and what is wrong with it.
 pub(super) type Fault = (&'static str, String);
@@ -20,6 +20,7 @@ impl File {
         self.asr.check()?;
         check_lines(&self.line, &self.rtp)?;
         self.check_control()?;
+        self.journal.check()?;
         if self.events.backlog_lines < 100 {
             return Err(("events.backlog-lines", "expected at least 100".to_owned()));
         }
@@ -212,6 +213,26 @@ impl Asr {
         ["127.", "localhost", "[::1]"]
             .iter()
             .any(|prefix| host.starts_with(prefix))
+    }
+}
+
+impl Journal {
+    fn check(&self) -> Result<(), Fault> {
+        if !(1..=36_500).contains(&self.max_age_days) {
+            let message = format!("{}: expected 1 to 36500 days", self.max_age_days);
+            return Err(("journal.max-age-days", message));
+        }
+        if !(1 << 20..=1 << 50).contains(&self.max_bytes) {
+            let message = format!("{}: expected at least 1048576 bytes", self.max_bytes);
+            return Err(("journal.max-bytes", message));
+        }
+        match &self.path {
+            Some(path) if path.file_name().is_none() => {
+                let message = format!("{} names no file", path.display());
+                Err(("journal.path", message))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }
 

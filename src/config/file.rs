@@ -25,6 +25,8 @@ pub struct File {
     pub asr: Asr,
     /// `[events]`: where the lines go.
     pub events: Events,
+    /// `[journal]`: what is kept of them.
+    pub journal: Journal,
     /// `[control]`: who may announce calls.
     pub control: Control,
     /// `[resume]`: calls that go on after a restart.
@@ -198,6 +200,20 @@ pub struct Events {
     pub max_readers: usize,
 }
 
+/// `[journal]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Journal {
+    /// Whether lines are kept on disk.
+    pub enabled: bool,
+    /// The database; `journal.db` in the service manager's state directory if absent.
+    pub path: Option<PathBuf>,
+    /// Lines that are older are forgotten.
+    pub max_age_days: u32,
+    /// The oldest lines are forgotten when they take more.
+    pub max_bytes: u64,
+}
+
 /// `[control]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -338,6 +354,17 @@ impl Default for Events {
 pub struct Resume {
     /// Where the state of the live calls is kept; `calls` in `$STATE_DIRECTORY` if absent, and nowhere without that.
     pub directory: Option<PathBuf>,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            path: None,
+            max_age_days: 30,
+            max_bytes: 2 << 30,
+        }
+    }
 }
 
 impl Default for Control {

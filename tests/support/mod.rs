@@ -461,7 +461,9 @@ fn configuration(endpoint: &str, rtp: &str, asr: &str, socket: &Path, ports: &[u
          idle-timeout-ms = 2000\n{rtp}\n\
          [speech]\ndetector = \"webrtc\"\n\
          [asr]\nprovider = \"scripted\"\n{endpoint}{asr}\n\
-         [events]\nsocket = {socket:?}\n"
+         [events]\nsocket = {socket:?}\n\
+         [journal]\npath = {journal:?}\n",
+        journal = socket.with_file_name("journal.db")
     )
 }
 
