@@ -11,6 +11,7 @@ pub mod inherited;
 pub mod journal;
 pub mod logging;
 pub mod media_worker;
+pub mod metrics;
 pub mod part_audio;
 pub mod provider;
 pub mod publisher;

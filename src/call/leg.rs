@@ -264,6 +264,36 @@ impl Leg {
         self.health.told()
     }
 
+    /// The evidence for it; empty while nothing was said.
+    pub fn health_detail(&self) -> &str {
+        self.health.detail()
+    }
+
+    /// Where every sample went so far.
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Utterances begun.
+    pub const fn utterances(&self) -> u64 {
+        self.segmenter.utterances()
+    }
+
+    /// Parts that wait for their text, the one that is being spoken included.
+    pub fn parts_waiting(&self) -> u64 {
+        self.parts.len() as u64
+    }
+
+    /// Whether somebody speaks.
+    pub fn is_speech(&self) -> bool {
+        self.segmenter.is_speech()
+    }
+
+    /// How loud the leg is, in dBFS; a meter that falls back slowly.
+    pub const fn level_dbfs(&self) -> f32 {
+        self.segmenter.level_dbfs()
+    }
+
     /// The receiver, for its figures.
     pub const fn receiver(&self) -> &Receiver {
         &self.receiver

@@ -8,12 +8,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::asr::Recognition;
+use crate::call::census::Totals;
 use crate::call::conversation::{Call, CallSpec, CallUpdate, Phase};
 use crate::call::leg::{Leg, LegSpec};
 use crate::call::part::Outcome;
 use crate::call::port::{Port, PortUse};
+use crate::call::stray::Strays;
 use crate::call::{CallKey, Outbox, Output, PartKey, WallClock};
 use crate::event::{EndReason, GapReason, Metadata, Role, RoleSource};
+use crate::media::admission::admission;
 use crate::media::receiver::{self, ExpectedSource};
 use crate::speech::{utterance, voice};
 pub use registration::RegisterError;
@@ -69,7 +72,8 @@ pub struct Switchboard {
     next_serial: u32,
     next_port: usize,
     is_closed: bool,
-    strays: u64,
+    strays: Strays,
+    totals: Totals,
     outbox: Outbox,
 }
 
@@ -86,7 +90,8 @@ impl Switchboard {
             next_serial: 0,
             next_port: 0,
             is_closed: false,
-            strays: 0,
+            strays: Strays::default(),
+            totals: Totals::default(),
             outbox: Outbox::new(wall),
         }
     }
@@ -118,8 +123,9 @@ impl Switchboard {
             return;
         };
         if entry.is_of_old_call(source, bytes, now) {
-            entry.note_stray(source, bytes, &self.settings.receiver, now);
-            self.strays += 1;
+            let admission = admission(&self.settings.receiver, source, bytes);
+            entry.note_stray(admission, now);
+            self.strays.note(entry.number, source, admission, true, now);
             return;
         }
         let taken = entry.taken_by;
@@ -135,7 +141,7 @@ impl Switchboard {
                     call.handle_rtcp(channel, source, bytes, outbox, now);
                 });
             }
-            None => self.strays += 1,
+            None => self.note_stray(port, source, bytes, now),
         }
     }
 
@@ -216,8 +222,18 @@ impl Switchboard {
     }
 
     /// Datagrams that came to a port without a call and began none.
-    pub const fn strays(&self) -> u64 {
-        self.strays
+    pub const fn strays(&self) -> &Strays {
+        &self.strays
+    }
+
+    /// What the calls that are over have carried.
+    pub const fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// How many ports it has.
+    pub const fn ports(&self) -> usize {
+        self.ports.len()
     }
 
     /// The calls that are not over.
@@ -263,7 +279,9 @@ impl Switchboard {
             Phase::Ending(_) => self.unplug(key, now),
             Phase::Ended => {
                 self.unplug(key, now);
-                self.calls[slot] = None;
+                if let Some(call) = self.calls[slot].take() {
+                    self.totals.add(&call);
+                }
             }
         }
     }
@@ -279,7 +297,7 @@ impl Switchboard {
         let settings = Arc::clone(&self.settings);
         let port = self.ports.get_mut(index.0)?;
         if port.line.is_none() && !settings.unregistered_calls {
-            port.note_stray(source, bytes, &settings.receiver, now);
+            port.note_stray(admission(&settings.receiver, source, bytes), now);
             return None;
         }
         if self.is_closed || !port.admits(source, bytes, &settings.receiver) {
@@ -294,6 +312,13 @@ impl Switchboard {
         };
         self.plug_in(spec, now);
         self.ports.get(index.0)?.taken_by
+    }
+
+    fn note_stray(&mut self, port: PortIndex, source: SocketAddr, bytes: &[u8], now: Instant) {
+        if let Some(port) = self.ports.get(port.0) {
+            let admission = admission(&self.settings.receiver, source, bytes);
+            self.strays.note(port.number, source, admission, false, now);
+        }
     }
 
     fn plug_in(&mut self, spec: CallSpec, now: Instant) -> CallKey {

@@ -102,7 +102,8 @@ async fn supervise(config: &File, mut inherited: Inherited) -> Result<(), RunErr
     let provider = config.recogniser()?;
     let sockets = sockets::bind_all(&config.rtp, &mut inherited)?;
     let journal = journal::Settings::new(&config.journal).map(Journal::open);
-    let (publisher, publisher_thread) = publisher::start(&config.events, journal)?;
+    let passed = inherited.take_listener(&config.events.socket);
+    let (publisher, publisher_thread) = publisher::start(&config.events, journal, passed)?;
     let settings = Arc::new(config.switchboard()?);
     let mut workers = Vec::new();
     let (state, found) = CallState::open(config)?;
@@ -125,9 +126,17 @@ async fn supervise(config: &File, mut inherited: Inherited) -> Result<(), RunErr
             publisher.clone(),
         )?);
     }
+    let figures = publisher.figures();
     drop(publisher);
     let commands = workers.iter().map(|worker| worker.commands.clone());
-    let control = control::start(config, commands.collect())?;
+    let passed = inherited.take_listener(&config.control_socket());
+    let control = control::start(
+        config,
+        commands.collect(),
+        Arc::clone(&provider),
+        figures,
+        passed,
+    )?;
     let pulses = workers.iter().map(|worker| Arc::clone(&worker.pulse));
     let mut watchdog = pin!(systemd::feed_watchdog(pulses.collect()));
     announce(config, workers.len());

@@ -10,6 +10,7 @@
     reason = "the clock of the core is read here"
 )]
 
+mod meter;
 mod orders;
 mod recognition;
 mod resumption;
@@ -38,6 +39,8 @@ use crate::io::checkpoint_store::CheckpointStore;
 use crate::io::publisher::Publisher;
 use crate::io::recogniser::Recogniser;
 use crate::io::systemd;
+pub(crate) use meter::FRAGMENT_BOUNDS;
+pub use meter::{Meter, WorkerFigures};
 use orders::Farewells;
 pub use orders::{Command, Survey};
 use recognition::{Recognitions, Report};
@@ -196,6 +199,7 @@ fn set_up(
         publisher,
         orders,
         farewells: Farewells::default(),
+        meter: Meter::new(),
         draining: None,
         is_handing_over: false,
         pulse: Arc::default(),
@@ -227,6 +231,7 @@ struct Worker {
     publisher: Publisher,
     orders: mpsc::Receiver<Command>,
     farewells: Farewells,
+    meter: Meter,
     draining: Option<Instant>,
     is_handing_over: bool,
     pulse: Arc<AtomicU64>,
@@ -241,7 +246,7 @@ impl Worker {
         let mut ticks = tokio::time::interval(tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            let due = ticks.tick().await.into_std();
             self.pulse.fetch_add(1, Ordering::Relaxed);
             let now = Instant::now();
             self.read_clocks(now);
@@ -254,7 +259,8 @@ impl Worker {
             self.take_orders(now);
             self.switchboard.handle_timeout(now);
             self.take_reports(now);
-            self.perform();
+            self.perform(now);
+            self.meter.note_tick(due, now, Instant::now());
             if self.is_handing_over || self.is_drained(now) {
                 return self.leave_state(now);
             }
@@ -275,7 +281,7 @@ impl Worker {
 
     /// Senders that nobody expects are told of now and then, never one line a datagram.
     fn report_strays(&mut self) {
-        let strays = self.switchboard.strays();
+        let strays = self.switchboard.strays().total();
         if strays > self.reported_strays {
             let datagrams = strays - self.reported_strays;
             info!(
@@ -329,6 +335,10 @@ impl Worker {
 
     fn take_reports(&mut self, now: Instant) {
         while let Some((key, report)) = self.recognitions.poll_report() {
+            let is_text = matches!(report, Report::Recognised(_));
+            if !matches!(report, Report::Interim(_)) {
+                self.meter.note_outcome(key, is_text, now);
+            }
             match report {
                 Report::Interim(text) => self.switchboard.handle_interim(key, text, now),
                 Report::Recognised(recognition) => {
@@ -343,16 +353,20 @@ impl Worker {
         }
     }
 
-    fn perform(&mut self) {
+    fn perform(&mut self, now: Instant) {
         while let Some(output) = self.switchboard.poll_output() {
             match output {
                 Output::Publish(event) => {
                     self.farewells.note(&event);
+                    self.meter.note_event(&event);
                     self.publisher.publish(event);
                 }
                 Output::OpenPart { key, law } => self.recognitions.open(key, law),
                 Output::Audio { key, frame } => self.recognitions.append(key, &frame),
-                Output::ClosePart { key } => self.recognitions.close(key),
+                Output::ClosePart { key } => {
+                    self.recognitions.close(key);
+                    self.meter.note_closed(key, now);
+                }
                 Output::SendReport { port, report } => self.send_report(port, &report),
                 Output::Heard { .. } => {}
             }
@@ -381,7 +395,7 @@ impl Worker {
                 self.switchboard
                     .handle_unrecognised(key, GapReason::Shutdown, detail, now);
             }
-            self.perform();
+            self.perform(now);
         }
         self.switchboard.calls().next().is_none()
     }

@@ -10,6 +10,7 @@ use tracing::error;
 use crate::asr::Recognition;
 use crate::call::PartKey;
 use crate::event::GapReason;
+use crate::io::metrics::Histogram;
 use crate::io::part_audio::PartAudio;
 use crate::io::recogniser::Recogniser;
 use crate::media::{Frame, Law};
@@ -86,6 +87,11 @@ impl Recognitions {
             reports.borrow_mut().push_back((key, report));
         });
         self.keys.insert(task.id(), key);
+    }
+
+    /// How fragments fared on their way to the recogniser.
+    pub(super) fn fragment_delay(&self) -> Histogram {
+        self.recogniser.fragment_delay()
     }
 
     pub(super) fn append(&self, key: PartKey, frame: &Frame) {

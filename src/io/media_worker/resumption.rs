@@ -45,7 +45,7 @@ impl Worker {
         for call in found {
             self.resume_call(call, now);
         }
-        self.perform();
+        self.perform(now);
         if calls > 0 {
             info!(calls, "the calls of the daemon before go on");
         }
