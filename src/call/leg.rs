@@ -432,8 +432,8 @@ impl Leg {
                 let key = self.context.part_key(utterance, part);
                 self.open_part = Some(key);
                 self.parts.open(utterance, part, start);
-                let law = self.heard.map_or(Law::Pcmu, |heard| heard.law);
-                outbox.push(Output::OpenPart { key, law });
+                let label = Box::new(self.label((utterance, part), start, outbox, now));
+                outbox.push(Output::OpenPart { key, label });
             }
             speech::Output::Audio(frame) => {
                 if let Some(key) = self.open_part {
@@ -442,9 +442,10 @@ impl Leg {
             }
             speech::Output::PartClosed { end, speech, last } => {
                 self.ledger.count_speech(speech);
-                self.parts.close(Closed { end, speech, last });
+                let closed = Closed { end, speech, last };
+                self.parts.close(closed);
                 if let Some(key) = self.open_part.take() {
-                    outbox.push(Output::ClosePart { key });
+                    outbox.push(Output::ClosePart { key, closed });
                 }
             }
             speech::Output::Ended {
