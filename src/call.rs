@@ -13,6 +13,7 @@ pub mod part;
 pub mod port;
 pub mod registration;
 pub mod snapshot;
+pub mod speech_settings;
 pub mod switchboard;
 
 use std::collections::VecDeque;

@@ -6,6 +6,7 @@
 mod check;
 pub mod file;
 mod rooms;
+pub mod speech;
 mod value;
 
 use std::fmt;

@@ -83,7 +83,10 @@ impl Leg {
         let feedback = Feedback::new(&context.call_id, context.channel);
         Self {
             receiver: Receiver::new(Arc::clone(&settings.receiver), spec.expected_source),
-            segmenter: Segmenter::new(Arc::clone(&settings.speech), settings.detector.detector()),
+            segmenter: Segmenter::new(
+                Arc::clone(settings.speech.of(spec.role)),
+                settings.detector.detector(),
+            ),
             context,
             spec,
             settings: Arc::clone(settings),
@@ -180,7 +183,7 @@ impl Leg {
         let end = waiting.closed.map_or(end, |closed| closed.end);
         let waiting = waiting.clone();
         let recognition = Recognition {
-            text,
+            text: waiting.without_lead_in(text),
             ..Recognition::default()
         };
         let line = self.transcript(&waiting, end, Finality::Interim, recognition);
@@ -207,6 +210,7 @@ impl Leg {
     pub fn set_role(&mut self, role: Option<Role>, role_source: RoleSource) {
         self.spec.role = role;
         self.spec.role_source = role_source;
+        self.segmenter.set_settings(self.settings.speech.of(role));
     }
 
     /// Who may send the leg was learned late.
@@ -280,7 +284,7 @@ impl Leg {
         let is_open = self.segmenter.is_speech();
         self.last_heard()
             .filter(|_| is_open)
-            .map(|at| at + self.settings.speech.hangover())
+            .map(|at| at + self.settings.speech.of(self.spec.role).hangover())
     }
 
     /// After a BYE somebody may send again: the other end of a transfer, a call taken off hold.
@@ -378,14 +382,15 @@ impl Leg {
                 utterance,
                 part,
                 start,
+                lead_in,
             } => {
                 let key = self.context.part_key(utterance, part);
                 self.open_part = Some(key);
-                self.parts.open(utterance, part, start);
+                self.parts.open(utterance, part, start, lead_in);
                 let law = self.heard.map_or(Law::Pcmu, |heard| heard.law);
                 outbox.push(Output::OpenPart { key, law });
             }
-            speech::Output::Audio(frame) => {
+            speech::Output::LeadIn(frame) | speech::Output::Audio(frame) => {
                 if let Some(key) = self.open_part {
                     outbox.push(Output::Audio { key, frame });
                 }

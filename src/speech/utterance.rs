@@ -58,6 +58,11 @@ impl Segmenter {
         }
     }
 
+    /// Finds and cuts by other settings from now on; the open utterance is still cut by the old ones.
+    pub fn set_settings(&mut self, settings: &Arc<Settings>) {
+        self.settings = Arc::clone(settings);
+    }
+
     /// Takes the next frame. One that starts later than the last input ended closes what is open;
     /// one that starts earlier is ignored.
     pub fn handle_frame(&mut self, frame: &Frame) {

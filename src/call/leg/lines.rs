@@ -103,10 +103,11 @@ impl Leg {
         finality: Finality,
         recognition: Recognition,
     ) -> Transcript {
+        let audio_start = part.audio_start();
         let on_call_clock = |word: crate::asr::Word| WordTiming {
             text: word.text,
-            start_ms: (part.start + word.start).as_ms(),
-            end_ms: (part.start + word.end).as_ms(),
+            start_ms: (audio_start + word.start).as_ms(),
+            end_ms: (audio_start + word.end).as_ms(),
         };
         Transcript {
             channel: self.context.channel,
