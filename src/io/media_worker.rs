@@ -370,12 +370,12 @@ impl Worker {
                     diary::note(&event);
                     self.publisher.publish(event);
                 }
-                Output::OpenPart { key, law } => {
+                Output::OpenPart { key, label } => {
                     let span = self.part_span(key);
-                    self.recognitions.open(key, law, span);
+                    self.recognitions.open(key, label.law, span);
                 }
                 Output::Audio { key, frame } => self.recognitions.append(key, &frame),
-                Output::ClosePart { key } => {
+                Output::ClosePart { key, .. } => {
                     self.recognitions.close(key);
                     self.meter.note_closed(key, now);
                 }

@@ -147,7 +147,7 @@ impl VirtualCalls {
                     );
                 }
                 Output::Audio { key, frame } => self.hear(key, &frame),
-                Output::ClosePart { key } => self.close(key),
+                Output::ClosePart { key, .. } => self.close(key),
                 Output::SendReport { report, .. } => self.reports.push(report),
                 Output::Heard { .. } => {}
             }
