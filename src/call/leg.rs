@@ -48,6 +48,8 @@ pub struct Leg {
     parts: Parts,
     ledger: Ledger,
     loss: LossRun,
+    /// Packets that could not be decoded, as far as a line told of them.
+    told_undecodable: u64,
     health: Health,
     feedback: Feedback,
     heard: Option<Heard>,
@@ -90,6 +92,7 @@ impl Leg {
             parts: Parts::default(),
             ledger: Ledger::default(),
             loss: LossRun::default(),
+            told_undecodable: 0,
             health: Health::new(now),
             feedback,
             heard: None,
@@ -148,7 +151,8 @@ impl Leg {
         self.segmenter.handle_end();
         self.drain(outbox, now);
         if let Some(loss) = self.loss.finish() {
-            self.publish_loss(loss, outbox, now);
+            let why = self.explain_loss();
+            self.publish_loss(loss, why, outbox, now);
         }
     }
 
@@ -213,6 +217,14 @@ impl Leg {
     pub const fn set_expected_source(&mut self, expected: receiver::ExpectedSource) {
         self.spec.expected_source = expected;
         self.receiver.set_expected_source(expected);
+    }
+
+    /// Goes on with other settings: allowed networks and payload types hold at once, the rest for the
+    /// next stream and the next utterance.
+    pub fn adopt(&mut self, settings: &Arc<Settings>) {
+        self.receiver.adopt(Arc::clone(&settings.receiver));
+        self.segmenter.adopt(Arc::clone(&settings.speech));
+        self.settings = Arc::clone(settings);
     }
 
     /// When [`Leg::handle_timeout`] is due.
@@ -384,12 +396,20 @@ impl Leg {
         }
         self.ledger.count_frame(frame);
         if let Some(loss) = self.loss.note(frame) {
-            self.publish_loss(loss, outbox, now);
+            let why = self.explain_loss();
+            self.publish_loss(loss, why, outbox, now);
         }
         self.health.note_frame(Sighting::of(frame), now);
         self.segmenter.handle_frame(frame);
         self.receiver.set_speech(self.segmenter.is_speech());
         self.drain_speech(outbox, now);
+    }
+
+    /// Why audio is lost, if it is not the network's fault.
+    fn explain_loss(&mut self) -> Option<String> {
+        let undecodable = self.receiver.statistics().counters.unknown_payload_type;
+        let came = undecodable - std::mem::replace(&mut self.told_undecodable, undecodable);
+        (came > 0).then(|| format!("{came} packets came that are no G.711 here"))
     }
 
     fn drain_speech(&mut self, outbox: &mut Outbox, now: Instant) {
@@ -412,8 +432,8 @@ impl Leg {
                 let key = self.context.part_key(utterance, part);
                 self.open_part = Some(key);
                 self.parts.open(utterance, part, start);
-                let law = self.heard.map_or(Law::Pcmu, |heard| heard.law);
-                outbox.push(Output::OpenPart { key, law });
+                let label = Box::new(self.label((utterance, part), start, outbox, now));
+                outbox.push(Output::OpenPart { key, label });
             }
             speech::Output::Audio(frame) => {
                 if let Some(key) = self.open_part {
@@ -422,9 +442,10 @@ impl Leg {
             }
             speech::Output::PartClosed { end, speech, last } => {
                 self.ledger.count_speech(speech);
-                self.parts.close(Closed { end, speech, last });
+                let closed = Closed { end, speech, last };
+                self.parts.close(closed);
                 if let Some(key) = self.open_part.take() {
-                    outbox.push(Output::ClosePart { key });
+                    outbox.push(Output::ClosePart { key, closed });
                 }
             }
             speech::Output::Ended {

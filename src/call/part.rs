@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::asr::Recognition;
 use crate::event::GapReason;
 use crate::media::Samples;
@@ -37,7 +39,7 @@ pub struct Part {
 }
 
 /// What is known of a part once it is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Closed {
     /// Where it ends on the call clock.
     pub end: Samples,

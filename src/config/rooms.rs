@@ -13,6 +13,7 @@ use crate::asr::endpoint::{Endpoint, EndpointError};
 use crate::asr::{quota, retry, session};
 use crate::call::switchboard;
 use crate::config::file::{Asr, File, Iam, PayloadTypes};
+use crate::io::journal;
 use crate::io::provider::{self, Provider};
 use crate::io::transport::Proxy;
 use crate::media::Law;
@@ -59,6 +60,12 @@ impl File {
     pub fn control_socket(&self) -> PathBuf {
         let beside = || self.events.socket.with_file_name("control.sock");
         self.control.socket.clone().unwrap_or_else(beside)
+    }
+
+    /// What the daemon writes that must outlast it.
+    pub fn state_files(&self) -> Vec<PathBuf> {
+        let journal = journal::Settings::new(&self.journal);
+        journal.map(|journal| journal.path).into_iter().collect()
     }
 
     /// How datagrams are received.

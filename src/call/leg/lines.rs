@@ -5,14 +5,15 @@ use std::time::Instant;
 
 use crate::asr::Recognition;
 use crate::call::Outbox;
+use crate::call::label::{PartLabel, utterance_id};
 use crate::call::leg::{Context, Leg};
 use crate::call::part::{Outcome, Part};
 use crate::event::{
     AsrTrace, Body, Channel, ChannelStarted, Coverage, GapReason, RtpFigures, Transcript,
     WordTiming,
 };
-use crate::media::Samples;
 use crate::media::receiver::Statistics;
+use crate::media::{Law, Samples};
 
 impl Leg {
     /// What is known of the leg, as the lines give it.
@@ -24,6 +25,28 @@ impl Leg {
             codec: self.heard.map(|heard| heard.law).or(self.spec.law),
             local_port: self.context.port,
             remote: self.heard.map(|heard| heard.remote.to_string()),
+        }
+    }
+
+    /// What a part that opens now is called outside its call.
+    pub(super) fn label(
+        &self,
+        (utterance, part): (u64, u32),
+        start: Samples,
+        outbox: &Outbox,
+        now: Instant,
+    ) -> PartLabel {
+        PartLabel {
+            call_id: Arc::clone(&self.context.call_id),
+            channel: self.context.channel,
+            port: self.context.port,
+            role: self.spec.role,
+            role_source: self.spec.role_source,
+            utterance,
+            part,
+            law: self.heard.map_or(Law::Pcmu, |heard| heard.law),
+            start,
+            opened_at: outbox.wall.at(now),
         }
     }
 
@@ -54,6 +77,7 @@ impl Leg {
     pub(super) fn publish_loss(
         &self,
         (start, end): (Samples, Samples),
+        detail: Option<String>,
         outbox: &mut Outbox,
         now: Instant,
     ) {
@@ -63,7 +87,7 @@ impl Leg {
             end_ms: end.as_ms(),
             reason: GapReason::RtpLoss,
             recovered: false,
-            detail: None,
+            detail,
         };
         outbox.publish(&self.context.call_id, body, now);
     }
@@ -183,7 +207,7 @@ impl Leg {
 
 impl Context {
     fn utterance_id(&self, utterance: u64) -> String {
-        format!("{}/{}/{utterance}", self.call_id, self.channel)
+        utterance_id(&self.call_id, self.channel, utterance)
     }
 }
 
