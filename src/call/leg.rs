@@ -85,7 +85,10 @@ impl Leg {
         let feedback = Feedback::new(&context.call_id, context.channel);
         Self {
             receiver: Receiver::new(Arc::clone(&settings.receiver), spec.expected_source),
-            segmenter: Segmenter::new(Arc::clone(&settings.speech), settings.detector.detector()),
+            segmenter: Segmenter::new(
+                Arc::clone(settings.speech.of(spec.role)),
+                settings.detector.detector(),
+            ),
             context,
             spec,
             settings: Arc::clone(settings),
@@ -184,7 +187,7 @@ impl Leg {
         let end = waiting.closed.map_or(end, |closed| closed.end);
         let waiting = waiting.clone();
         let recognition = Recognition {
-            text,
+            text: waiting.without_lead_in(text),
             ..Recognition::default()
         };
         let line = self.transcript(&waiting, end, Finality::Interim, recognition);
@@ -211,6 +214,7 @@ impl Leg {
     pub fn set_role(&mut self, role: Option<Role>, role_source: RoleSource) {
         self.spec.role = role;
         self.spec.role_source = role_source;
+        self.adopt_speech_settings();
     }
 
     /// Who may send the leg was learned late.
@@ -223,8 +227,13 @@ impl Leg {
     /// next stream and the next utterance.
     pub fn adopt(&mut self, settings: &Arc<Settings>) {
         self.receiver.adopt(Arc::clone(&settings.receiver));
-        self.segmenter.adopt(Arc::clone(&settings.speech));
         self.settings = Arc::clone(settings);
+        self.adopt_speech_settings();
+    }
+
+    fn adopt_speech_settings(&mut self) {
+        let settings = self.settings.speech.of(self.spec.role);
+        self.segmenter.adopt(Arc::clone(settings));
     }
 
     /// When [`Leg::handle_timeout`] is due.
@@ -322,7 +331,7 @@ impl Leg {
         let is_open = self.segmenter.is_speech();
         self.last_heard()
             .filter(|_| is_open)
-            .map(|at| at + self.settings.speech.hangover())
+            .map(|at| at + self.settings.speech.of(self.spec.role).hangover())
     }
 
     /// After a BYE somebody may send again: the other end of a transfer, a call taken off hold.
@@ -428,14 +437,15 @@ impl Leg {
                 utterance,
                 part,
                 start,
+                lead_in,
             } => {
                 let key = self.context.part_key(utterance, part);
                 self.open_part = Some(key);
-                self.parts.open(utterance, part, start);
-                let label = Box::new(self.label((utterance, part), start, outbox, now));
+                self.parts.open(utterance, part, start, lead_in);
+                let label = Box::new(self.label((utterance, part), start, lead_in, outbox, now));
                 outbox.push(Output::OpenPart { key, label });
             }
-            speech::Output::Audio(frame) => {
+            speech::Output::LeadIn(frame) | speech::Output::Audio(frame) => {
                 if let Some(key) = self.open_part {
                     outbox.push(Output::Audio { key, frame });
                 }

@@ -13,12 +13,13 @@ use crate::call::conversation::{Call, CallSpec, CallUpdate, Phase};
 use crate::call::leg::{Leg, LegSpec};
 use crate::call::part::Outcome;
 use crate::call::port::{Port, PortUse};
+use crate::call::speech_settings::SpeechSettings;
 use crate::call::stray::Strays;
 use crate::call::{CallKey, Outbox, Output, PartKey, WallClock};
 use crate::event::{EndReason, GapReason, Metadata, Role, RoleSource};
 use crate::media::admission::{Admission, admission};
 use crate::media::receiver::{self, ExpectedSource};
-use crate::speech::{utterance, voice};
+use crate::speech::voice;
 pub use registration::RegisterError;
 pub use resumption::{Hindrance, News, Resumed};
 
@@ -28,7 +29,7 @@ pub struct Settings {
     /// How datagrams are received.
     pub receiver: Arc<receiver::Settings>,
     /// How speech is found and cut.
-    pub speech: Arc<utterance::Settings>,
+    pub speech: SpeechSettings,
     /// What tells speech from the rest.
     pub detector: voice::Kind,
     /// The recogniser's name in the lines.

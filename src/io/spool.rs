@@ -248,14 +248,14 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
 fn recover(directory: &Path) -> io::Result<(Shelf, Recovered)> {
     let (mut shelf, mut headers) = Shelf::open(directory.to_owned())?;
     for (ordinal, part) in log::read(directory)? {
-        if part.g711.is_empty() || headers.contains_key(&ordinal) {
+        let len = Samples(part.g711.len() as u64);
+        if len <= part.label.lead_in || headers.contains_key(&ordinal) {
             continue;
         }
-        let len = Samples(part.g711.len() as u64);
         let header = Header {
             closed: part.closed.unwrap_or(Closed {
-                end: part.label.start + len,
-                speech: len,
+                end: part.label.audio_start() + len,
+                speech: len.saturating_sub(part.label.lead_in),
                 last: true,
             }),
             label: *part.label,

@@ -33,6 +33,7 @@ impl Leg {
         &self,
         (utterance, part): (u64, u32),
         start: Samples,
+        lead_in: Samples,
         outbox: &Outbox,
         now: Instant,
     ) -> PartLabel {
@@ -46,6 +47,7 @@ impl Leg {
             part,
             law: self.heard.map_or(Law::Pcmu, |heard| heard.law),
             start,
+            lead_in,
             opened_at: outbox.wall.at(now),
         }
     }
@@ -127,10 +129,11 @@ impl Leg {
         finality: Finality,
         recognition: Recognition,
     ) -> Transcript {
+        let audio_start = part.audio_start();
         let on_call_clock = |word: crate::asr::Word| WordTiming {
             text: word.text,
-            start_ms: (part.start + word.start).as_ms(),
-            end_ms: (part.start + word.end).as_ms(),
+            start_ms: (audio_start + word.start).as_ms(),
+            end_ms: (audio_start + word.end).as_ms(),
         };
         Transcript {
             channel: self.context.channel,
