@@ -3,6 +3,7 @@
 //! Each table is one struct of [`mod@file`]; the only place of a default is its `Default`. `docs/config.md` and
 //! `conf/callscribe.toml` say the same for people.
 
+mod change;
 mod check;
 pub mod file;
 mod rooms;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+pub use change::Changes;
 pub use file::File;
 pub use rooms::RecogniserError;
 pub use value::{LogFormat, Milliseconds, PortRange, SocketMode};

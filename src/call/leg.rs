@@ -48,6 +48,8 @@ pub struct Leg {
     parts: Parts,
     ledger: Ledger,
     loss: LossRun,
+    /// Packets that could not be decoded, as far as a line told of them.
+    told_undecodable: u64,
     health: Health,
     feedback: Feedback,
     heard: Option<Heard>,
@@ -93,6 +95,7 @@ impl Leg {
             parts: Parts::default(),
             ledger: Ledger::default(),
             loss: LossRun::default(),
+            told_undecodable: 0,
             health: Health::new(now),
             feedback,
             heard: None,
@@ -151,7 +154,8 @@ impl Leg {
         self.segmenter.handle_end();
         self.drain(outbox, now);
         if let Some(loss) = self.loss.finish() {
-            self.publish_loss(loss, outbox, now);
+            let why = self.explain_loss();
+            self.publish_loss(loss, why, outbox, now);
         }
     }
 
@@ -210,13 +214,23 @@ impl Leg {
     pub fn set_role(&mut self, role: Option<Role>, role_source: RoleSource) {
         self.spec.role = role;
         self.spec.role_source = role_source;
-        self.segmenter.set_settings(self.settings.speech.of(role));
+        self.segmenter
+            .adopt(Arc::clone(self.settings.speech.of(role)));
     }
 
     /// Who may send the leg was learned late.
     pub const fn set_expected_source(&mut self, expected: receiver::ExpectedSource) {
         self.spec.expected_source = expected;
         self.receiver.set_expected_source(expected);
+    }
+
+    /// Goes on with other settings: allowed networks and payload types hold at once, the rest for the
+    /// next stream and the next utterance.
+    pub fn adopt(&mut self, settings: &Arc<Settings>) {
+        self.receiver.adopt(Arc::clone(&settings.receiver));
+        self.segmenter
+            .adopt(Arc::clone(settings.speech.of(self.spec.role)));
+        self.settings = Arc::clone(settings);
     }
 
     /// When [`Leg::handle_timeout`] is due.
@@ -266,6 +280,36 @@ impl Leg {
     /// What was said last of the leg's health; `None` while it was well from the start.
     pub const fn health(&self) -> Option<HealthState> {
         self.health.told()
+    }
+
+    /// The evidence for it; empty while nothing was said.
+    pub fn health_detail(&self) -> &str {
+        self.health.detail()
+    }
+
+    /// Where every sample went so far.
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Utterances begun.
+    pub const fn utterances(&self) -> u64 {
+        self.segmenter.utterances()
+    }
+
+    /// Parts that wait for their text, the one that is being spoken included.
+    pub fn parts_waiting(&self) -> u64 {
+        self.parts.len() as u64
+    }
+
+    /// Whether somebody speaks.
+    pub fn is_speech(&self) -> bool {
+        self.segmenter.is_speech()
+    }
+
+    /// How loud the leg is, in dBFS; a meter that falls back slowly.
+    pub const fn level_dbfs(&self) -> f32 {
+        self.segmenter.level_dbfs()
     }
 
     /// The receiver, for its figures.
@@ -358,12 +402,20 @@ impl Leg {
         }
         self.ledger.count_frame(frame);
         if let Some(loss) = self.loss.note(frame) {
-            self.publish_loss(loss, outbox, now);
+            let why = self.explain_loss();
+            self.publish_loss(loss, why, outbox, now);
         }
         self.health.note_frame(Sighting::of(frame), now);
         self.segmenter.handle_frame(frame);
         self.receiver.set_speech(self.segmenter.is_speech());
         self.drain_speech(outbox, now);
+    }
+
+    /// Why audio is lost, if it is not the network's fault.
+    fn explain_loss(&mut self) -> Option<String> {
+        let undecodable = self.receiver.statistics().counters.unknown_payload_type;
+        let came = undecodable - std::mem::replace(&mut self.told_undecodable, undecodable);
+        (came > 0).then(|| format!("{came} packets came that are no G.711 here"))
     }
 
     fn drain_speech(&mut self, outbox: &mut Outbox, now: Instant) {

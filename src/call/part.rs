@@ -140,6 +140,11 @@ impl Parts {
         }
     }
 
+    /// How many wait for their text, the one that is being spoken included.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// The parts whose outcome is not known, oldest first.
     pub fn undecided(&self) -> impl Iterator<Item = &Part> {
         self.waiting.iter().filter(|part| part.outcome.is_none())

@@ -8,17 +8,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::asr::Recognition;
+use crate::call::census::Totals;
 use crate::call::conversation::{Call, CallSpec, CallUpdate, Phase};
 use crate::call::leg::{Leg, LegSpec};
 use crate::call::part::Outcome;
 use crate::call::port::{Port, PortUse};
 use crate::call::speech_settings::SpeechSettings;
+use crate::call::stray::Strays;
 use crate::call::{CallKey, Outbox, Output, PartKey, WallClock};
 use crate::event::{EndReason, GapReason, Metadata, Role, RoleSource};
+use crate::media::admission::{Admission, admission};
 use crate::media::receiver::{self, ExpectedSource};
 use crate::speech::voice;
 pub use registration::RegisterError;
-pub use resumption::{Hindrance, Resumed};
+pub use resumption::{Hindrance, News, Resumed};
 
 /// What every call of a worker has in common.
 #[derive(Clone, Debug)]
@@ -65,10 +68,13 @@ pub struct Switchboard {
     lines: Vec<Line>,
     calls: Vec<Option<Call>>,
     deadlines: Vec<Option<Instant>>,
+    /// By slot: what happened since the call was saved.
+    news: Vec<News>,
     next_serial: u32,
     next_port: usize,
     is_closed: bool,
-    strays: u64,
+    strays: Strays,
+    totals: Totals,
     outbox: Outbox,
 }
 
@@ -81,10 +87,12 @@ impl Switchboard {
             lines: Vec::new(),
             calls: Vec::new(),
             deadlines: Vec::new(),
+            news: Vec::new(),
             next_serial: 0,
             next_port: 0,
             is_closed: false,
-            strays: 0,
+            strays: Strays::default(),
+            totals: Totals::default(),
             outbox: Outbox::new(wall),
         }
     }
@@ -116,8 +124,9 @@ impl Switchboard {
             return;
         };
         if entry.is_of_old_call(source, bytes, now) {
-            entry.note_stray(source, bytes, &self.settings.receiver, now);
-            self.strays += 1;
+            let admission = admission(&self.settings.receiver, source, bytes);
+            entry.note_stray(admission, now);
+            self.strays.note(entry.number, source, admission, true, now);
             return;
         }
         let taken = entry.taken_by;
@@ -133,7 +142,7 @@ impl Switchboard {
                     call.handle_rtcp(channel, source, bytes, outbox, now);
                 });
             }
-            None => self.strays += 1,
+            None => self.note_stray(port, source, bytes, now),
         }
     }
 
@@ -193,6 +202,26 @@ impl Switchboard {
         }
     }
 
+    /// Goes on with other settings: what begins takes all of them, what goes on those that it can. A
+    /// line takes the name and the roles of the one with the same ports.
+    pub fn adopt(&mut self, settings: Arc<Settings>, lines: Vec<Line>) {
+        for (slot, call) in self.calls.iter_mut().enumerate() {
+            if let Some(call) = call {
+                call.adopt(&settings);
+                self.deadlines[slot] = call.poll_timeout();
+            }
+        }
+        for new in lines {
+            let ports = |line: &Line| -> Vec<PortIndex> {
+                line.legs.iter().map(|&(port, _)| port).collect()
+            };
+            if let Some(old) = self.lines.iter_mut().find(|old| ports(old) == ports(&new)) {
+                *old = new;
+            }
+        }
+        self.settings = settings;
+    }
+
     /// The time of day was read again; lines made from now on use it.
     pub fn set_wall_clock(&mut self, wall: WallClock) {
         self.outbox.wall = wall;
@@ -214,8 +243,18 @@ impl Switchboard {
     }
 
     /// Datagrams that came to a port without a call and began none.
-    pub const fn strays(&self) -> u64 {
-        self.strays
+    pub const fn strays(&self) -> &Strays {
+        &self.strays
+    }
+
+    /// What the calls that are over have carried.
+    pub const fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// How many ports it has.
+    pub const fn ports(&self) -> usize {
+        self.ports.len()
     }
 
     /// The calls that are not over.
@@ -249,8 +288,11 @@ impl Switchboard {
         if call.key() != key {
             return;
         }
-        let was_heard = !matches!(call.phase(), Phase::Ending(_));
+        let phase_before = call.phase();
+        let was_heard = !matches!(phase_before, Phase::Ending(_));
         feed(call, &mut self.outbox);
+        let is_other_phase = call.phase() != phase_before;
+        self.news[slot] = self.news[slot].max(News::of(is_other_phase));
         self.deadlines[slot] = call.poll_timeout();
         match call.phase() {
             Phase::Expected | Phase::Active => {}
@@ -258,7 +300,9 @@ impl Switchboard {
             Phase::Ending(_) => self.unplug(key, now),
             Phase::Ended => {
                 self.unplug(key, now);
-                self.calls[slot] = None;
+                if let Some(call) = self.calls[slot].take() {
+                    self.totals.add(&call);
+                }
             }
         }
     }
@@ -274,10 +318,14 @@ impl Switchboard {
         let settings = Arc::clone(&self.settings);
         let port = self.ports.get_mut(index.0)?;
         if port.line.is_none() && !settings.unregistered_calls {
-            port.note_stray(source, bytes, &settings.receiver, now);
+            port.note_stray(admission(&settings.receiver, source, bytes), now);
             return None;
         }
-        if self.is_closed || !port.admits(source, bytes, &settings.receiver) {
+        if self.is_closed {
+            return None;
+        }
+        if !port.admits(source, bytes, &settings.receiver) {
+            warn_of_foreign(port, source, bytes, &settings.receiver, now);
             return None;
         }
         let number = port.number;
@@ -289,6 +337,13 @@ impl Switchboard {
         };
         self.plug_in(spec, now);
         self.ports.get(index.0)?.taken_by
+    }
+
+    fn note_stray(&mut self, port: PortIndex, source: SocketAddr, bytes: &[u8], now: Instant) {
+        if let Some(port) = self.ports.get(port.0) {
+            let admission = admission(&self.settings.receiver, source, bytes);
+            self.strays.note(port.number, source, admission, false, now);
+        }
     }
 
     fn plug_in(&mut self, spec: CallSpec, now: Instant) -> CallKey {
@@ -310,6 +365,7 @@ impl Switchboard {
         let slot = free.unwrap_or_else(|| {
             self.calls.push(None);
             self.deadlines.push(None);
+            self.news.push(News::None);
             self.calls.len() - 1
         });
         let serial = self.next_serial;
@@ -323,6 +379,7 @@ impl Switchboard {
     fn insert(&mut self, call: Call) {
         let slot = call.key().slot as usize;
         self.deadlines[slot] = call.poll_timeout();
+        self.news[slot] = News::BeganOrEnded;
         self.calls[slot] = Some(call);
     }
 
@@ -376,6 +433,26 @@ impl Line {
             legs: self.legs.iter().map(leg).collect(),
             ..anonymous_call(&self.name, begun_ms, idle_timeout)
         }
+    }
+}
+
+/// Somebody would begin a call if he sent G.711: says so once, not with every packet.
+fn warn_of_foreign(
+    port: &mut Port,
+    source: SocketAddr,
+    bytes: &[u8],
+    settings: &receiver::Settings,
+    now: Instant,
+) {
+    if let Admission::UnknownPayloadType(payload_type) = admission(settings, source, bytes)
+        && port.note_foreign(now)
+    {
+        tracing::warn!(
+            port = port.number,
+            %source,
+            payload_type,
+            "sender begins no call, for its payload type is not in rtp.payload-types"
+        );
     }
 }
 

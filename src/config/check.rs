@@ -36,10 +36,16 @@ impl File {
             let message = "is events.socket too; each needs a socket of its own";
             return Err(("control.socket", message.to_owned()));
         }
+        let has_passwords = self.control.password_file.is_some();
         match self.control.listen {
-            Some(address) if !address.ip().to_canonical().is_loopback() => {
-                let expected = "expected a loopback address such as 127.0.0.1:8089: whoever can \
-                                reach the control API can end every call";
+            None if has_passwords => {
+                let message = "goes with control.listen, which is not given";
+                Err(("control.password-file", message.to_owned()))
+            }
+            Some(address) if !address.ip().to_canonical().is_loopback() && !has_passwords => {
+                let expected = "expected a loopback address such as 127.0.0.1:8089, or \
+                                control.password-file besides: whoever can reach the control API \
+                                can end every call";
                 Err(("control.listen", format!("{address}: {expected}")))
             }
             Some(_) | None => Ok(()),
@@ -74,6 +80,16 @@ impl File {
                  rtp.unregistered-calls is off: no call can begin"
                     .to_owned(),
             );
+        }
+        if let Some(address) = self
+            .control
+            .listen
+            .filter(|address| !address.ip().is_loopback())
+        {
+            warnings.push(format!(
+                "control.listen {address} sends passwords and transcripts over the network in clear; \
+                 put a proxy with TLS before it"
+            ));
         }
         if self.asr.endpoint.starts_with("ws://") && !self.asr.is_loopback() {
             let endpoint = &self.asr.endpoint;

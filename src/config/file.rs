@@ -29,6 +29,8 @@ pub struct File {
     pub journal: Journal,
     /// `[control]`: who may announce calls.
     pub control: Control,
+    /// `[resume]`: calls that go on after a restart.
+    pub resume: Resume,
     /// `[log]`: what the daemon says of itself.
     pub log: Log,
     /// `[[line]]`: fixed ports with fixed roles.
@@ -170,7 +172,9 @@ pub struct Events {
     pub socket: PathBuf,
     /// Its permissions.
     pub socket_mode: SocketMode,
-    /// Lines kept for readers that are behind or resume.
+    /// Its group, a name or a number; the daemon's if absent.
+    pub socket_group: Option<String>,
+    /// Newest lines kept in memory.
     pub backlog_lines: usize,
     /// Readers at once.
     pub max_readers: usize,
@@ -198,8 +202,12 @@ pub struct Control {
     pub socket: Option<PathBuf>,
     /// Its permissions.
     pub socket_mode: SocketMode,
-    /// Loopback address of the control API, besides.
+    /// Its group, a name or a number; the daemon's if absent.
+    pub socket_group: Option<String>,
+    /// TCP address of the control API and the live page, besides; on loopback, unless there is a password file.
     pub listen: Option<SocketAddr>,
+    /// File of `htpasswd -B` with those who may use `listen`.
+    pub password_file: Option<PathBuf>,
 }
 
 /// `[log]`
@@ -303,6 +311,7 @@ impl Default for Events {
         Self {
             socket: PathBuf::from("/run/callscribe/events.sock"),
             socket_mode: SocketMode(0o660),
+            socket_group: None,
             backlog_lines: 10_000,
             max_readers: 100,
         }
@@ -320,12 +329,22 @@ impl Default for Journal {
     }
 }
 
+/// `[resume]`
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Resume {
+    /// Where the state of the live calls is kept; `calls` in `$STATE_DIRECTORY` if absent, and nowhere without that.
+    pub directory: Option<PathBuf>,
+}
+
 impl Default for Control {
     fn default() -> Self {
         Self {
             socket: None,
             socket_mode: SocketMode(0o660),
+            socket_group: None,
             listen: None,
+            password_file: None,
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::asr::{quota, retry, session};
 use crate::call::speech_settings::SpeechSettings;
 use crate::call::switchboard;
 use crate::config::file::{Asr, File, Iam, PayloadTypes};
+use crate::io::journal;
 use crate::io::provider::{self, Provider};
 use crate::io::transport::Proxy;
 use crate::media::Law;
@@ -62,6 +63,12 @@ impl File {
         self.control.socket.clone().unwrap_or_else(beside)
     }
 
+    /// What the daemon writes that must outlast it.
+    pub fn state_files(&self) -> Vec<PathBuf> {
+        let journal = journal::Settings::new(&self.journal);
+        journal.map(|journal| journal.path).into_iter().collect()
+    }
+
     /// How datagrams are received.
     pub fn receiver(&self) -> receiver::Settings {
         receiver::Settings {
@@ -73,14 +80,22 @@ impl File {
         }
     }
 
-    /// How the recogniser is reached and used.
+    /// The recogniser.
     ///
     /// # Errors
     /// When an endpoint is no address, or a secret or the certificates cannot be read.
     pub fn recogniser(&self) -> Result<Arc<Provider>, RecogniserError> {
+        Ok(Provider::new(self.recogniser_settings()?)?)
+    }
+
+    /// How the recogniser is reached and used.
+    ///
+    /// # Errors
+    /// When an endpoint is no address, or a secret cannot be read.
+    pub fn recogniser_settings(&self) -> Result<provider::Settings, RecogniserError> {
         let asr = &self.asr;
         let endpoint = Endpoint::new(&asr.endpoint, &asr.project_id)?;
-        Ok(Provider::new(provider::Settings {
+        Ok(provider::Settings {
             provider: asr.provider.as_str().into(),
             credentials: asr.credentials()?,
             session: session::Settings {
@@ -110,7 +125,7 @@ impl File {
             ca_file: asr.ca_file.clone(),
             connect_timeout: asr.connect_timeout_ms.duration(),
             ..provider::Settings::new(endpoint)
-        })?)
+        })
     }
 
     fn utterances(&self) -> Result<SpeechSettings, SettingsError> {

@@ -13,6 +13,7 @@
 mod backlog;
 mod desk;
 mod durability;
+mod figures;
 mod hub;
 mod past;
 mod reader;
@@ -35,8 +36,9 @@ use tracing::{debug, error, info, warn};
 use crate::config::file;
 use crate::event::Event;
 use crate::io::journal::Journal;
-use crate::io::unix_socket::{self, SocketError};
+use crate::io::unix_socket::{self, Listening, Place, SocketError};
 use desk::Desk;
+pub use figures::Figures;
 use hub::Hub;
 
 /// Events on their way to the publisher; a full queue drops the newest, counts it and says so in an `error` line.
@@ -53,9 +55,15 @@ const CLOSING_TIME: Duration = Duration::from_secs(3);
 pub struct Publisher {
     queue: mpsc::Sender<Posted>,
     lost: Arc<AtomicU64>,
+    figures: Arc<Figures>,
 }
 
 impl Publisher {
+    /// How the publisher and its readers fare; it may be kept when the publisher is gone.
+    pub fn figures(&self) -> Arc<Figures> {
+        Arc::clone(&self.figures)
+    }
+
     /// Hands an event over; never waits.
     pub fn publish(&self, event: Event) {
         self.post(event, None);
@@ -71,6 +79,7 @@ impl Publisher {
     fn post(&self, event: Event, after: Option<After>) {
         if self.queue.try_send(Posted { event, after }).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
+            figures::count(&self.figures.lost);
         }
     }
 }
@@ -94,7 +103,7 @@ impl fmt::Debug for Posted {
 #[derive(Debug)]
 pub struct PublisherThread {
     thread: thread::JoinHandle<()>,
-    path: PathBuf,
+    ours: Option<PathBuf>,
 }
 
 impl PublisherThread {
@@ -103,35 +112,39 @@ impl PublisherThread {
         if self.thread.join().is_err() {
             error!("the publisher panicked");
         }
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            warn!(path = %self.path.display(), %error, "cannot remove the events socket");
-        }
+        Listening::remove(self.ours.as_deref());
     }
 }
 
-/// Binds the socket and starts the thread, with the journal if there is one.
+/// Binds the socket, unless it was passed on, and starts the thread, with the journal if there is one.
 ///
 /// # Errors
 /// When the socket cannot be bound.
 pub fn start(
     config: &file::Events,
     journal: Option<Journal>,
+    passed: Option<std::os::unix::net::UnixListener>,
 ) -> Result<(Publisher, PublisherThread), SocketError> {
-    let listener = unix_socket::bind(&config.socket, config.socket_mode, "events.socket")?;
+    let place = Place {
+        path: &config.socket,
+        mode: config.socket_mode,
+        group: config.socket_group.as_deref(),
+        key: "events.socket",
+    };
+    let Listening { listener, ours } = unix_socket::listen(place, passed)?;
     let (queue, events) = mpsc::channel(QUEUE_EVENTS);
     let publisher = Publisher {
         queue,
         lost: Arc::default(),
+        figures: Arc::default(),
     };
-    let lost = Arc::clone(&publisher.lost);
-    let thread = spawn(config, journal, listener, events, lost);
+    let thread = spawn(config, journal, listener, events, &publisher);
     let thread = thread.map_err(|source| SocketError::Refused {
         path: config.socket.clone(),
         key: "events.socket",
         source,
     })?;
-    let path = config.socket.clone();
-    Ok((publisher, PublisherThread { thread, path }))
+    Ok((publisher, PublisherThread { thread, ours }))
 }
 
 fn spawn(
@@ -139,7 +152,7 @@ fn spawn(
     journal: Option<Journal>,
     listener: std::os::unix::net::UnixListener,
     events: mpsc::Receiver<Posted>,
-    lost: Arc<AtomicU64>,
+    publisher: &Publisher,
 ) -> io::Result<thread::JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -147,8 +160,9 @@ fn spawn(
         .build()?;
     let (journal, beginning) = journal.map(Journal::start).transpose()?.unzip();
     let config = config.clone();
+    let (lost, figures) = (Arc::clone(&publisher.lost), publisher.figures());
     let body = move || {
-        let desk = Desk::new(&config, journal, beginning, lost);
+        let desk = Desk::new(&config, journal, beginning, lost, figures);
         tokio::task::LocalSet::new().block_on(&runtime, serve(desk, listener, events));
     };
     thread::Builder::new()
@@ -193,10 +207,12 @@ async fn serve(
     if timeout(CLOSING_TIME, all_left).await.is_err() {
         info!("stopped before a slow reader had every line");
     }
+    desk.close().await;
 }
 
 fn admit(hub: &Rc<Hub>, stream: UnixStream, readers: &mut JoinSet<()>) {
     let Some(seat) = hub.seat() else {
+        figures::count(&hub.figures.refused);
         info!("refused a reader: events.max-readers are connected");
         return;
     };

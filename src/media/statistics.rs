@@ -45,6 +45,21 @@ impl Counters {
             + self.stun
             + self.not_rtp
     }
+
+    /// Adds the counts of another leg.
+    pub const fn add(&mut self, other: &Self) {
+        self.played += other.played;
+        self.late += other.late;
+        self.duplicate += other.duplicate;
+        self.other_ssrc += other.other_ssrc;
+        self.source_rejected += other.source_rejected;
+        self.unknown_payload_type += other.unknown_payload_type;
+        self.out_of_sequence += other.out_of_sequence;
+        self.malformed += other.malformed;
+        self.rtcp += other.rtcp;
+        self.stun += other.stun;
+        self.not_rtp += other.not_rtp;
+    }
 }
 
 /// Figures of a leg, over all streams that were heard on it.

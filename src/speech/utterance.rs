@@ -29,6 +29,8 @@ use withheld::Withheld;
 /// frame is in one of them or in silence.
 pub struct Segmenter {
     settings: Arc<Settings>,
+    /// What takes their place when the open utterance ends.
+    next_settings: Option<Arc<Settings>>,
     detector: Box<dyn VoiceActivity>,
     /// Where the last input ended; the next one begins here.
     position: Option<Samples>,
@@ -39,6 +41,8 @@ pub struct Segmenter {
     withheld: Withheld,
     phase: Phase,
     next_utterance: u64,
+    /// What a meter shows: it rises at once and falls back by [`METER_FALL`] a frame.
+    level: f32,
     outputs: VecDeque<Output>,
 }
 
@@ -47,6 +51,7 @@ impl Segmenter {
     pub fn new(settings: Arc<Settings>, detector: Box<dyn VoiceActivity>) -> Self {
         Self {
             settings,
+            next_settings: None,
             detector,
             position: None,
             law: Law::Pcmu,
@@ -54,13 +59,9 @@ impl Segmenter {
             withheld: Withheld::default(),
             phase: Phase::Silence,
             next_utterance: 0,
+            level: voice::FLOOR_DBFS,
             outputs: VecDeque::new(),
         }
-    }
-
-    /// Finds and cuts by other settings from now on; the open utterance is still cut by the old ones.
-    pub fn set_settings(&mut self, settings: &Arc<Settings>) {
-        self.settings = Arc::clone(settings);
     }
 
     /// Takes the next frame. One that starts later than the last input ended closes what is open;
@@ -88,6 +89,7 @@ impl Segmenter {
         let pre_roll = self.pre_roll_capacity();
         if end - at > pre_roll {
             at = end - pre_roll;
+            self.level = voice::FLOOR_DBFS;
             self.withheld.clear();
             self.verdicts = Verdicts::default();
         }
@@ -103,6 +105,14 @@ impl Segmenter {
         self.verdicts = Verdicts::default();
     }
 
+    /// Goes on with other settings: at once if nobody speaks, else after this utterance.
+    pub fn adopt(&mut self, settings: Arc<Settings>) {
+        match self.phase {
+            Phase::Silence => self.settings = settings,
+            Phase::Speech { .. } => self.next_settings = Some(settings),
+        }
+    }
+
     /// The next effect, until `None`.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
@@ -112,6 +122,16 @@ impl Segmenter {
     pub fn is_speech(&self) -> bool {
         matches!(self.phase, Phase::Speech { .. })
             || self.verdicts.speech_in(self.settings.onset_window()) > 0
+    }
+
+    /// Utterances begun so far.
+    pub const fn utterances(&self) -> u64 {
+        self.next_utterance
+    }
+
+    /// How loud the leg is, in dBFS; a meter that falls back slowly.
+    pub const fn level_dbfs(&self) -> f32 {
+        self.level
     }
 
     /// Where the audio ends that was put out of the open part; `None` between utterances.
@@ -153,6 +173,7 @@ impl Segmenter {
 
     fn take(&mut self, frame: Frame, verdict: Verdict, level: f32) {
         self.position = Some(frame.end());
+        self.level = level.max(self.level - METER_FALL).max(voice::FLOOR_DBFS);
         if verdict != Verdict::Unknown {
             self.verdicts.push(verdict == Verdict::Speech);
         }
@@ -234,6 +255,9 @@ impl Segmenter {
     fn end_utterance(&mut self) {
         if let Phase::Speech { parts, .. } = std::mem::replace(&mut self.phase, Phase::Silence) {
             parts.close(&mut self.outputs);
+            if let Some(settings) = self.next_settings.take() {
+                self.settings = settings;
+            }
             self.withheld.keep_last(self.pre_roll_capacity());
         }
     }
@@ -301,6 +325,9 @@ fn silent_frame(law: Law, at: Samples, end: Samples) -> Frame {
         telephone_event: false,
     }
 }
+
+/// 25 dB a second: a syllable can be seen, and a pause too.
+const METER_FALL: f32 = 0.5;
 
 /// Inside an utterance, so many of so many frames resume the speech: one alone may be a click.
 const RESUME_FRAMES: u32 = 2;

@@ -12,6 +12,7 @@ use crate::moment::Moment;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SavedHealth {
     told: Option<HealthState>,
+    detail: String,
     expected_since: Moment,
     last_frame: Option<Moment>,
     last_sound: Option<Moment>,
@@ -24,6 +25,7 @@ impl Health {
         let moment = |at: Instant| Moment::new(at, now);
         SavedHealth {
             told: self.told,
+            detail: self.detail.clone(),
             expected_since: moment(self.expected_since),
             last_frame: self.last_frame.map(moment),
             last_sound: self.last_sound.map(moment),
@@ -36,6 +38,7 @@ impl Health {
         let instant = |moment: Moment| moment.at(saved_at);
         Self {
             told: saved.told,
+            detail: saved.detail,
             expected_since: instant(saved.expected_since),
             last_frame: saved.last_frame.map(instant),
             last_sound: saved.last_sound.map(instant),

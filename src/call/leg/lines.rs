@@ -54,6 +54,7 @@ impl Leg {
     pub(super) fn publish_loss(
         &self,
         (start, end): (Samples, Samples),
+        detail: Option<String>,
         outbox: &mut Outbox,
         now: Instant,
     ) {
@@ -63,7 +64,7 @@ impl Leg {
             end_ms: end.as_ms(),
             reason: GapReason::RtpLoss,
             recovered: false,
-            detail: None,
+            detail,
         };
         outbox.publish(&self.context.call_id, body, now);
     }

@@ -110,8 +110,10 @@ impl Leg {
         let mut feedback = Feedback::new(&context.call_id, context.channel);
         feedback.resume(saved.next_report.map(instant));
         let key = |(utterance, part)| context.part_key(utterance, part);
+        let receiver = Receiver::restore(saved.receiver, receiver, expected, saved_at);
         Self {
-            receiver: Receiver::restore(saved.receiver, receiver, expected, saved_at),
+            told_undecodable: receiver.statistics().counters.unknown_payload_type,
+            receiver,
             segmenter: Segmenter::restore(saved.segmenter, speech, settings.detector.detector()),
             open_part: saved.open_part.map(key),
             context,

@@ -28,6 +28,27 @@ pub struct Resumed {
     pub hindrance: Option<Hindrance>,
 }
 
+/// What happened to a call since it was saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum News {
+    /// Nothing.
+    None,
+    /// It went on.
+    WentOn,
+    /// It came, began or ended: a restart now had better know.
+    BeganOrEnded,
+}
+
+impl News {
+    pub(super) const fn of(is_other_phase: bool) -> Self {
+        if is_other_phase {
+            Self::BeganOrEnded
+        } else {
+            Self::WentOn
+        }
+    }
+}
+
 /// Why a call cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Hindrance {
@@ -76,6 +97,28 @@ impl Switchboard {
         self.with_call(key.call, now, |call, outbox| {
             call.handle_audio_lost(key, outbox, now);
         });
+    }
+
+    /// Places for calls; each has one or none.
+    pub const fn slots(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// The call in a slot.
+    pub fn in_slot(&self, slot: usize) -> Option<&Call> {
+        self.calls.get(slot)?.as_ref()
+    }
+
+    /// What happened in a slot since this was asked last.
+    pub fn take_news(&mut self, slot: usize) -> News {
+        let news = self.news.get_mut(slot);
+        news.map_or(News::None, |news| std::mem::replace(news, News::None))
+    }
+
+    /// The slots in which a call came, began or ended since it was saved.
+    pub fn begun_or_ended(&self) -> impl Iterator<Item = usize> + '_ {
+        let slots = (0..).zip(&self.news);
+        slots.filter_map(|(slot, &news)| (news == News::BeganOrEnded).then_some(slot))
     }
 
     fn find_free(&self, number: u16) -> Result<PortIndex, Hindrance> {

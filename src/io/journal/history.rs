@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, params};
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::JournalError;
 
@@ -11,6 +13,19 @@ use super::JournalError;
 pub struct History {
     database: Connection,
     path: PathBuf,
+}
+
+/// A call that has begun, as its first and last lines tell it.
+#[derive(Debug, Serialize)]
+pub struct PastCall {
+    /// Its id.
+    pub id: String,
+    /// Number of its first line.
+    pub started_seq: u64,
+    /// Its `call_started`, if that is still kept.
+    pub started: Option<Box<RawValue>>,
+    /// Its `call_ended`, if it has ended.
+    pub ended: Option<Box<RawValue>>,
 }
 
 /// Lines that follow each other.
@@ -62,6 +77,38 @@ impl History {
     pub fn unfinished_calls(&self) -> Result<Vec<String>, JournalError> {
         let select = "SELECT id FROM call WHERE ended_seq IS NULL ORDER BY started_seq";
         self.told(self.strings(select, params![]))
+    }
+
+    /// Up to `limit` calls whose id contains `find`, and which began before line `before`; the newest first.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn calls(
+        &self,
+        find: &str,
+        before: u64,
+        limit: u32,
+    ) -> Result<Vec<PastCall>, JournalError> {
+        self.told(self.read_calls(find, before.cast_signed(), limit))
+    }
+
+    fn read_calls(&self, find: &str, before: i64, limit: u32) -> rusqlite::Result<Vec<PastCall>> {
+        let select = "SELECT call.id, call.started_seq, first.json, last.json FROM call
+                      LEFT JOIN line AS first ON first.seq = call.started_seq
+                      LEFT JOIN line AS last ON last.seq = call.ended_seq
+                      WHERE instr(call.id, ?1) > 0 AND call.started_seq < ?2
+                      ORDER BY call.started_seq DESC LIMIT ?3";
+        let mut statement = self.database.prepare_cached(select)?;
+        let json = |text: Option<String>| text.and_then(|text| RawValue::from_string(text).ok());
+        let calls = statement.query_map(params![find, before, limit], |row| {
+            Ok(PastCall {
+                id: row.get(0)?,
+                started_seq: row.get::<_, i64>(1)?.cast_unsigned(),
+                started: json(row.get(2)?),
+                ended: json(row.get(3)?),
+            })
+        })?;
+        calls.collect()
     }
 
     /// The lines from number `seq` on and below `end`, up to about `max_bytes` and at least one; `None` if there are

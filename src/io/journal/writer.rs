@@ -144,7 +144,12 @@ impl Journal {
         };
         thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || writer.run(&orders, &replies))?;
+            .spawn(move || {
+                writer.run(&orders, &replies);
+                drop(writer);
+                // Who waits for the end of the answers knows that the database is closed.
+                drop(replies);
+            })?;
         let thread = JournalThread {
             requests,
             answers,
@@ -160,6 +165,11 @@ impl JournalThread {
     /// can be asked.
     pub(in crate::io) fn ask(&self, request: Request) -> bool {
         self.requests.try_send(request).is_ok()
+    }
+
+    /// Asks for nothing more; the answers end when the database is closed.
+    pub(in crate::io) fn close(self) -> mpsc::Receiver<Answer> {
+        self.answers
     }
 }
 

@@ -9,13 +9,15 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use tokio::time::timeout;
 use tracing::{error, info};
 
 use super::backlog::Backlog;
 use super::durability::{Change, Durability, Written};
+use super::figures::{Figures, count, show};
 use super::hub::{Archive, Hub};
 use super::{After, Posted};
 use crate::config::file;
@@ -25,6 +27,9 @@ use crate::io::journal::writer::{Answer, Beginning, JournalThread, Request, Trou
 
 /// Events numbered in one go, so that readers are not forgotten over them.
 const MAX_BATCH: usize = 256;
+
+/// How long the journal may take to close.
+const JOURNAL_CLOSING_TIME: Duration = Duration::from_secs(2);
 
 /// The publisher's state: everything but the readers and the queue.
 pub(super) struct Desk {
@@ -45,6 +50,7 @@ impl Desk {
         journal: Option<JournalThread>,
         beginning: Option<Beginning>,
         lost: Arc<AtomicU64>,
+        figures: Arc<Figures>,
     ) -> Self {
         let beginning = beginning.unwrap_or_else(Beginning::without_journal);
         let backlog = Backlog::new(config.backlog_lines, beginning.next_seq);
@@ -54,7 +60,7 @@ impl Desk {
         });
         let epoch = beginning.epoch.into();
         let mut desk = Self {
-            hub: Hub::new(epoch, backlog, archive, config.max_readers),
+            hub: Hub::new(epoch, backlog, archive, config.max_readers, figures),
             durability: Durability::new(journal.is_some(), beginning.next_seq),
             journal,
             reason: String::new(),
@@ -116,8 +122,20 @@ impl Desk {
         }
         let released_seq = self.durability.released_seq();
         self.hub.release(released_seq);
+        show(&self.hub.figures.withheld, self.durability.withheld());
         while let Some((_, after)) = self.afters.pop_front_if(|(seq, _)| *seq < released_seq) {
             after();
+        }
+    }
+
+    /// Lets the journal write what it was given and close its database, if it does so soon.
+    pub(super) async fn close(&mut self) {
+        if let Some(journal) = self.journal.take() {
+            let mut answers = journal.close();
+            let closed = async { while answers.recv().await.is_some() {} };
+            if timeout(JOURNAL_CLOSING_TIME, closed).await.is_err() {
+                error!("stopped before the journal was closed");
+            }
         }
     }
 
@@ -175,6 +193,7 @@ impl Desk {
             line: line.into(),
         });
         self.durability.handle_line(Instant::now());
+        count(&self.hub.figures.lines);
     }
 
     /// A queue that overflowed lost lines before they had a number; that is said in a line that has one.
@@ -195,6 +214,8 @@ impl Desk {
         match change {
             Some(Change::Lost) => {
                 error!(%reason, "lines are not journaled");
+                show(&self.hub.figures.journal_failed, 1);
+                count(&self.hub.figures.journal_outages);
                 let message = format!(
                     "lines from here on are not journaled and cannot be resumed from after a restart: {reason}"
                 );
@@ -203,6 +224,7 @@ impl Desk {
             }
             Some(Change::Mended { missing }) => {
                 info!(missing, "lines are journaled again");
+                show(&self.hub.figures.journal_failed, 0);
                 let message =
                     format!("lines are journaled again; {missing} are missing ({reason})");
                 self.ask(Request::Mended);

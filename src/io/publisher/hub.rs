@@ -4,10 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::Notify;
 
 use super::backlog::Backlog;
+use super::figures::Figures;
 use crate::io::journal::writer::OldestSeq;
 
 /// The lines as readers see them; the desk fills it.
@@ -20,6 +22,7 @@ pub(super) struct Hub {
     /// The journal, if there is one.
     pub(super) archive: Option<Archive>,
     news: Notify,
+    pub(super) figures: Arc<Figures>,
     is_closing: Cell<bool>,
     seats: Cell<usize>,
 }
@@ -48,6 +51,7 @@ impl Hub {
         backlog: Backlog,
         archive: Option<Archive>,
         max_readers: usize,
+        figures: Arc<Figures>,
     ) -> Rc<Self> {
         Rc::new(Self {
             epoch: RefCell::new(epoch),
@@ -56,6 +60,7 @@ impl Hub {
             archive,
             news: Notify::new(),
             is_closing: Cell::new(false),
+            figures,
             seats: Cell::new(max_readers),
         })
     }
@@ -77,6 +82,7 @@ impl Hub {
     pub(super) fn seat(self: &Rc<Self>) -> Option<Seat> {
         let left = self.seats.get().checked_sub(1)?;
         self.seats.set(left);
+        self.figures.readers.fetch_add(1, Ordering::Relaxed);
         Some(Seat(Rc::clone(self)))
     }
 
@@ -123,5 +129,6 @@ pub(super) struct Seat(Rc<Hub>);
 impl Drop for Seat {
     fn drop(&mut self) {
         self.0.seats.set(self.0.seats.get() + 1);
+        self.0.figures.readers.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
+use super::figures::count;
 use super::hub::{Hub, Next};
 use super::past::{Found, Past};
 use crate::event::{Body, Hello, unnumbered_line};
@@ -244,6 +245,7 @@ async fn say_farewell(
     resume_from: u64,
     to: &mut OwnedWriteHalf,
 ) -> io::Result<()> {
+    count(&hub.figures.slow);
     let message = format!("too slow: lines are waiting from {resume_from} on; resume from there");
     let last = error_line(hub, "slow_reader", message, resume_from);
     let farewell = [rest, last.as_bytes()].concat();

@@ -9,7 +9,7 @@ use super::parts::{Heard, Parts, SavedParts};
 use super::withheld::Withheld;
 use super::{Phase, Segmenter, Settings, Verdicts};
 use crate::media::{FRAME_SAMPLES, Frame, Law, Samples, g711};
-use crate::speech::voice::VoiceActivity;
+use crate::speech::voice::{self, VoiceActivity};
 
 /// How much of what has no place yet is saved with a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +102,7 @@ impl Segmenter {
         };
         Self {
             settings,
+            next_settings: None,
             detector,
             position: saved.position,
             law: saved.law,
@@ -109,6 +110,7 @@ impl Segmenter {
             withheld,
             phase,
             next_utterance: saved.next_utterance,
+            level: voice::FLOOR_DBFS,
             outputs: VecDeque::new(),
         }
     }

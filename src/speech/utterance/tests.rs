@@ -59,6 +59,42 @@ fn beyond_the_post_roll_a_pause_is_withheld_until_speech_resumes() {
 }
 
 #[test]
+fn other_settings_hold_from_the_next_utterance_on() {
+    let mut leg = Leg::new(Timing::default());
+    leg.play(Speech(50));
+    let hasty = Timing {
+        hangover: Duration::from_millis(300),
+        ..Timing::default()
+    };
+    leg.segmenter.adopt(Arc::new(Settings::new(hasty).unwrap()));
+    // 580 ms of pause: within the old hangover, beyond the new one.
+    for input in [
+        Quiet(29),
+        Speech(50),
+        Quiet(50),
+        Speech(50),
+        Quiet(29),
+        Speech(50),
+        Quiet(50),
+    ] {
+        leg.play(input);
+    }
+    assert_eq!(spans(&leg.outputs).len(), 3, "{:?}", spans(&leg.outputs));
+}
+
+#[test]
+fn meter_rises_at_once_and_falls_back_slowly() {
+    let mut leg = Leg::new(Timing::default());
+    leg.play(Quiet(10));
+    let quiet = leg.segmenter.level_dbfs();
+    leg.play(Speech(1));
+    let loud = leg.segmenter.level_dbfs();
+    assert!(loud > quiet + 10.0, "{quiet} to {loud}");
+    leg.play(Quiet(10));
+    assert!((leg.segmenter.level_dbfs() - (loud - 5.0)).abs() < 0.1);
+}
+
+#[test]
 fn the_pre_roll_is_clipped_at_the_end_of_the_utterance_before() {
     let timing = Timing {
         hangover: Duration::from_millis(300),
