@@ -25,7 +25,7 @@ pub(crate) fn run(leg: &Leg, timing: Timing, recogniser: &Recogniser) {
         said.len(),
         score(&leg.said, &whole).rate_percent(),
     );
-    for overlap in [Duration::ZERO, timing.overlap] {
+    for overlap in [0, 2_000, 3_000].map(Duration::from_millis) {
         let timing = Timing { overlap, ..timing };
         let (outputs, _) = segment(&frames, timing, Kind::default());
         show(&outputs, overlap, leg, (&said, &uncut), recogniser);
