@@ -7,6 +7,7 @@ pub mod census;
 pub mod conversation;
 pub mod feedback;
 pub mod health;
+pub mod label;
 pub mod ledger;
 pub mod leg;
 pub mod loss;
@@ -14,6 +15,7 @@ pub mod part;
 pub mod port;
 pub mod registration;
 pub mod snapshot;
+pub mod speech_settings;
 pub mod stray;
 pub mod switchboard;
 
@@ -22,8 +24,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::call::feedback::Report;
+use crate::call::label::PartLabel;
+use crate::call::part::Closed;
 use crate::event::{Body, Event};
-use crate::media::{Frame, Law};
+use crate::media::Frame;
 
 /// What the switchboard asks of its worker.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,8 +38,8 @@ pub enum Output {
     OpenPart {
         /// The part.
         key: PartKey,
-        /// The law of the audio that follows.
-        law: Law,
+        /// What it is called outside its call, and the law of the audio that follows.
+        label: Box<PartLabel>,
     },
     /// The next 20 ms of an open part.
     Audio {
@@ -49,6 +53,8 @@ pub enum Output {
     ClosePart {
         /// The part.
         key: PartKey,
+        /// Its extent.
+        closed: Closed,
     },
     /// What a leg heard, speech or not; only where [`switchboard::Settings::monitor`] is set.
     Heard {
@@ -73,6 +79,14 @@ pub enum Output {
 pub struct CallKey {
     slot: u32,
     serial: u32,
+}
+
+#[cfg(test)]
+impl CallKey {
+    /// The call of that serial number in that slot.
+    pub(crate) const fn new(slot: u32, serial: u32) -> Self {
+        Self { slot, serial }
+    }
 }
 
 /// Names a part within its worker.

@@ -18,6 +18,7 @@ pub mod publisher;
 pub mod recogniser;
 mod session_gate;
 pub mod sockets;
+pub mod spool;
 pub mod systemd;
 mod token_source;
 pub mod transport;

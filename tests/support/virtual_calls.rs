@@ -1,4 +1,9 @@
 //! Calls in virtual time: a switchboard, senders that make RTP, and a recogniser that answers when the test says so.
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "a test harness of which each test binary uses a part"
+)]
 #![expect(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -142,7 +147,7 @@ impl VirtualCalls {
                     );
                 }
                 Output::Audio { key, frame } => self.hear(key, &frame),
-                Output::ClosePart { key } => self.close(key),
+                Output::ClosePart { key, .. } => self.close(key),
                 Output::SendReport { report, .. } => self.reports.push(report),
                 Output::Heard { .. } => {}
             }

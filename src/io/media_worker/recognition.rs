@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 
 use tokio::task::{Id, JoinSet};
-use tracing::error;
+use tracing::{Instrument, Span, error};
 
 use crate::asr::Recognition;
 use crate::call::PartKey;
@@ -55,27 +55,33 @@ impl Recognitions {
     }
 
     /// Begins a part: its session is opened at once, so that the handshake hides behind its first words.
-    pub(super) fn open(&mut self, key: PartKey, law: Law) {
+    pub(super) fn open(&mut self, key: PartKey, law: Law, span: Span) {
         let audio = PartAudio::new(law);
         self.open.insert(key, Rc::clone(&audio));
-        self.begin(key, audio);
+        self.begin(key, audio, span);
     }
 
     /// Begins a part again of which there is audio from before a restart; more may follow.
-    pub(super) fn reopen(&mut self, key: PartKey, law: Law, g711: Vec<u8>, is_closed: bool) {
+    pub(super) fn reopen(
+        &mut self,
+        key: PartKey,
+        (law, g711): (Law, Vec<u8>),
+        is_closed: bool,
+        span: Span,
+    ) {
         if is_closed {
-            return self.begin(key, PartAudio::complete(law, g711));
+            return self.begin(key, PartAudio::complete(law, g711), span);
         }
         let audio = PartAudio::new(law);
         audio.append(&g711);
         self.open.insert(key, Rc::clone(&audio));
-        self.begin(key, audio);
+        self.begin(key, audio, span);
     }
 
-    fn begin(&mut self, key: PartKey, audio: Rc<PartAudio>) {
+    fn begin(&mut self, key: PartKey, audio: Rc<PartAudio>, span: Span) {
         self.audio.insert(key, Rc::clone(&audio));
         let (recogniser, reports) = (Rc::clone(&self.recogniser), Rc::clone(&self.reports));
-        let task = self.tasks.spawn_local(async move {
+        let recognise = async move {
             let interim = |text| reports.borrow_mut().push_back((key, Report::Interim(text)));
             let report = match recogniser.recognise(audio, interim).await {
                 Ok(recognition) => Report::Recognised(recognition),
@@ -85,7 +91,8 @@ impl Recognitions {
                 },
             };
             reports.borrow_mut().push_back((key, report));
-        });
+        };
+        let task = self.tasks.spawn_local(recognise.instrument(span));
         self.keys.insert(task.id(), key);
     }
 

@@ -64,9 +64,11 @@ impl Worker {
         }
         for part in resumed.parts {
             match take_audio(&found.audio, &part) {
-                Some((law, g711)) => self
-                    .recognitions
-                    .reopen(part.key, law, g711, part.is_closed),
+                Some(audio) => {
+                    let span = self.part_span(part.key);
+                    self.recognitions
+                        .reopen(part.key, audio, part.is_closed, span);
+                }
                 None => self.switchboard.handle_audio_lost(part.key, now),
             }
         }

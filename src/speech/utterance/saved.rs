@@ -102,6 +102,7 @@ impl Segmenter {
         };
         Self {
             settings,
+            next_settings: None,
             detector,
             position: saved.position,
             law: saved.law,
