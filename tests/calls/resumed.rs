@@ -282,3 +282,30 @@ fn call_that_was_saved_in_this_layout_can_be_read() {
     assert_eq!(call.to_bytes().unwrap(), bytes);
     assert!(SavedCall::from_bytes(&[&bytes[..], &[0]].concat()).is_err());
 }
+
+#[test]
+fn utterance_that_began_after_the_last_checkpoint_keeps_its_name_to_itself() {
+    let mut talk = Talk::new(Answer::After(Duration::from_millis(300)));
+    talk.go_on(2);
+    let saved: Vec<_> = {
+        let calls = talk.calls.switchboard.calls();
+        calls
+            .map(|call| call.save(Depth::Checkpoint, talk.calls.now))
+            .collect()
+    };
+    let saved_at = talk.calls.now;
+    talk.go_on(28);
+    assert_eq!(talk.calls.events("speech_started").len(), 1);
+    talk.calls.crash(saved, saved_at, |calls| {
+        add_line(calls);
+    });
+    talk.go_on(300);
+    talk.hang_up();
+    let started = talk.calls.events("speech_started");
+    let ids: BTreeSet<_> = started
+        .iter()
+        .map(|line| line["utterance_id"].as_str())
+        .collect();
+    assert_eq!(ids.len(), started.len());
+    assert_ledger_adds_up(&talk);
+}
