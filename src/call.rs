@@ -15,6 +15,7 @@ pub mod part;
 pub mod port;
 pub mod registration;
 pub mod snapshot;
+pub mod speech_settings;
 pub mod stray;
 pub mod switchboard;
 

@@ -2,7 +2,9 @@
 
 pub mod calls;
 pub mod check_config;
+pub mod control_client;
 pub mod demo;
+pub mod doctor;
 pub mod exit;
 pub mod manual;
 pub mod replay;

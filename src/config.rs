@@ -3,9 +3,11 @@
 //! Each table is one struct of [`mod@file`]; the only place of a default is its `Default`. `docs/config.md` and
 //! `conf/callscribe.toml` say the same for people.
 
+mod change;
 mod check;
 pub mod file;
 mod rooms;
+pub mod speech;
 mod value;
 
 use std::fmt;
@@ -13,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+pub use change::Changes;
 pub use file::File;
 pub use rooms::RecogniserError;
 pub use value::{LogFormat, Milliseconds, PortRange, SocketMode};

@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use callscribe::cli::{calls, check_config, demo, manual, replay, run, send, service, tail};
+use callscribe::cli::{
+    calls, check_config, demo, doctor, manual, replay, run, send, service, tail,
+};
 use clap::{CommandFactory, Parser, Subcommand};
 
 /// Writes down what is said on telephone calls: RTP in, Mandarin transcripts as JSON lines out.
@@ -22,6 +24,7 @@ enum Command {
     Send(send::SendArgs),
     Tail(tail::TailArgs),
     Calls(calls::CallsArgs),
+    Doctor(doctor::DoctorArgs),
     Demo(demo::DemoArgs),
     #[command(hide = true)]
     Manual(manual::ManualArgs),
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Command::Send(args) => send::run(&args),
         Command::Tail(args) => tail::run(&args),
         Command::Calls(args) => calls::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Manual(args) => manual::run(&args, Arguments::command()),
     }

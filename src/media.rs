@@ -19,6 +19,7 @@ mod quiet;
 pub mod receiver;
 mod reception;
 mod reorder;
+mod rewind;
 mod rtcp;
 mod sequence;
 mod settings;

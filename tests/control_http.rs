@@ -99,7 +99,7 @@ fn wrong_request_is_refused_by_the_name_of_its_field() {
 fn what_is_not_there_is_told_as_json() {
     let (_daemon, client) = daemon(String::new());
     for (method, path, status, code) in [
-        ("GET", "/", 404, "no_such_route"),
+        ("GET", "/v1", 404, "no_such_route"),
         ("GET", "/v1/calls/a/b", 404, "no_such_route"),
         ("GET", "/v1/calls/a", 404, "no_such_call"),
         ("PUT", "/v1/calls", 405, "method_not_allowed"),

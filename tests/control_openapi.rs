@@ -84,6 +84,7 @@ fn document_is_true_and_complete() {
     let call = auditor.expect(201, "POST", CALLS, "", &whole);
     be_heard_beside_a_stranger(&auditor, &daemon, &call);
     auditor.expect(200, "GET", CALLS, "", &Value::Null);
+    auditor.expect(200, "GET", "/v1/status", "", &Value::Null);
     let change = json!({
         "from": "3", "to": "4", "direction": "internal", "metadata": {"l": 1},
         "legs": [{"channel": 0, "role": "CUSTOMER", "expected_source": "127.0.0.1"}],

@@ -351,6 +351,46 @@ fn peak_kib(process: &Child) -> u64 {
 }
 
 #[test]
+fn sockets_of_the_service_manager_are_served_and_left_to_it() {
+    let scene = Scene::prepare();
+    let control = scene.folder.path().join("control.sock");
+    let mut manager = Command::new("systemd-socket-activate")
+        .arg("--listen")
+        .arg(&scene.socket)
+        .arg("--listen")
+        .arg(&control)
+        .arg("--setenv=STATE_DIRECTORY")
+        .arg(env!("CARGO_BIN_EXE_callscribe"))
+        .args(["run", "-c"])
+        .arg(scene.folder.path().join("callscribe.toml"))
+        .env("STATE_DIRECTORY", scene.folder.path())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // The first connection starts the daemon, and waits for it.
+    wait_for(PATIENCE, || UnixStream::connect(&scene.socket).ok()).unwrap();
+    let mut reader = Reader::oldest(&scene.socket);
+    assert_eq!(reader.line()["event"], "hello");
+    let mut api = UnixStream::connect(&control).unwrap();
+    write!(
+        api,
+        "GET /v1/calls HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    BufReader::new(api).read_line(&mut answer).unwrap();
+    assert!(answer.contains("200"), "{answer}");
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&manager),
+        rustix::process::Signal::TERM,
+    )
+    .unwrap();
+    let ended = wait_for(PATIENCE, || manager.try_wait().unwrap());
+    assert!(ended.is_some_and(|status| status.success()));
+    assert!(scene.socket.exists() && control.exists());
+}
+
+#[test]
 fn twenty_kills_lose_no_line_that_a_reader_has_seen() {
     let scene = Scene::prepare();
     let stop = Arc::new(AtomicBool::new(false));

@@ -1,14 +1,13 @@
 //! The live page in a real browser: text as it comes, and a daemon that goes away and comes back.
 #![expect(
     clippy::unwrap_used,
-    clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "tests of the whole program live in real time, with real sockets"
 )]
 
 mod support;
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -240,11 +239,22 @@ fn request(address: SocketAddr, method: &str, path: &str, body: &Value) -> Value
         body.len()
     );
     stream.write_all((head + &body).as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (_, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-    let answer: Value =
-        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"));
+    let mut answer = BufReader::new(stream);
+    let mut length = 0;
+    loop {
+        let mut header = String::new();
+        answer.read_line(&mut header).unwrap();
+        let header = header.trim_end().to_lowercase();
+        if header.is_empty() {
+            break;
+        }
+        if let Some(value) = header.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    answer.read_exact(&mut body).unwrap();
+    let answer: Value = serde_json::from_slice(&body).unwrap();
     assert!(
         answer["value"]["error"].is_null(),
         "{method} {path}: {answer}"

@@ -147,6 +147,64 @@ fn only_packet_of_a_leg_is_heard_at_its_end() {
     assert_eq!(bench.heard(), ramp(0, 160));
 }
 
+#[test]
+fn packet_that_overtakes_others_in_a_jam_moves_nothing() {
+    for (jam, overtaking) in [(110, 109), (150, 149), (150, 70), (300, 299)] {
+        let mut bench = Bench::new();
+        let mut sender = Sender::new(1);
+        send(&mut bench, &mut sender, 0, 50);
+        let end = 1_000 + u64::try_from(jam).unwrap() * 20;
+        let mut jammed: Vec<_> = (0..jam)
+            .map(|n| sender.audio(&ramp(n * 160, 160)))
+            .collect();
+        let first = jammed.remove(overtaking);
+        bench.deliver(ms(end), sender.source, &first);
+        for packet in jammed {
+            bench.deliver(ms(end + 5), sender.source, &packet);
+        }
+        send(&mut bench, &mut sender, end, 50);
+        bench.end();
+        assert_eq!(
+            (bench.lost(), bench.silence()),
+            (0, 0),
+            "{jam} {overtaking}"
+        );
+        assert_eq!(
+            bench.end_of_tiles(),
+            Samples::from_ms(end + 1_000),
+            "{jam} {overtaking}"
+        );
+    }
+}
+
+#[test]
+fn jam_behind_a_packet_that_came_in_time_is_late_and_moves_nothing() {
+    for jam in [60, 150, 300] {
+        let mut bench = Bench::new();
+        let mut sender = Sender::new(1);
+        send(&mut bench, &mut sender, 0, 50);
+        let end = 1_000 + jam * 20;
+        let mut jammed: Vec<_> = (0..jam).map(|_| sender.audio(&ramp(0, 160))).collect();
+        let first = jammed.pop().unwrap();
+        bench.deliver(ms(end), sender.source, &first);
+        for packet in jammed {
+            bench.deliver(ms(end + 400), sender.source, &packet);
+        }
+        for _ in 0..20 {
+            send(&mut bench, &mut sender, end + 400, 1);
+        }
+        send(&mut bench, &mut sender, end + 400, 30);
+        bench.end();
+        assert_eq!(bench.lost(), (jam - 1) * 160, "{jam}");
+        assert_eq!(bench.receiver.statistics().counters.late, jam - 1, "{jam}");
+        let off = bench
+            .end_of_tiles()
+            .0
+            .abs_diff(Samples::from_ms(end + 1_000).0);
+        assert!(off < 480, "{jam}: {off}");
+    }
+}
+
 /// Sends so many packets of 20 ms, the first at that millisecond.
 fn send(bench: &mut Bench, sender: &mut Sender, from: u64, packets: u64) {
     for n in 0..packets {

@@ -306,6 +306,120 @@ fn everything_that_is_not_rtp_is_counted_by_cause() {
     );
 }
 
+#[test]
+fn sender_that_begins_anew_a_little_further_back_is_heard_at_once() {
+    for (back, restarts_time, gap) in [
+        (50, true, 20),
+        (50, false, 20),
+        (100, true, 200),
+        (100, false, 900),
+        (30, true, 20),
+        (7, false, 20),
+        (2, false, 20),
+    ] {
+        let mut bench = Bench::new();
+        let mut sender = Sender::new(1);
+        let mut said = 0;
+        for n in 0..100 {
+            let packet = sender.audio(&ramp(said, 160));
+            bench.deliver(ms(n * 20), sender.source, &packet);
+            said += 160;
+        }
+        sender.sequence = sender.sequence.wrapping_sub(back);
+        if restarts_time {
+            sender.pause((160 * u32::from(back)).wrapping_neg());
+        }
+        for n in 0..200 {
+            let packet = sender.audio(&ramp(said, 160));
+            bench.deliver(ms(1_980 + gap + n * 20), sender.source, &packet);
+            said += 160;
+        }
+        bench.end();
+        let case = (back, restarts_time, gap);
+        assert!(bench.heard() == ramp(0, said), "{case:?}");
+        assert_eq!(bench.lost(), 0, "{case:?}");
+        let end = Samples::from_ms(1_980 + gap + 4_000);
+        let off = end.0.abs_diff(bench.end_of_tiles().0);
+        assert!(off < 480, "{case:?}: {off}");
+        assert_eq!(
+            bench.receiver.statistics().counters.duplicate,
+            0,
+            "{case:?}"
+        );
+    }
+}
+
+#[test]
+fn recording_that_is_played_again_without_a_pause_is_heard_again() {
+    let mut bench = Bench::new();
+    for n in 0..5 {
+        talk(&mut bench, &mut Sender::new(1), n * 1_000, 50);
+    }
+    bench.end();
+    assert_eq!(bench.heard().len(), 250 * 160);
+    assert_eq!((bench.lost(), bench.silence()), (0, 0));
+}
+
+#[test]
+fn copies_from_a_second_and_slower_path_are_never_heard() {
+    for delay in [1, 30, 190] {
+        let mut bench = Bench::new();
+        let mut sender = Sender::new(1);
+        let mut arrivals = Vec::new();
+        for n in 0..500u64 {
+            let packet = sender.audio(&ramp(usize::try_from(n).unwrap() * 160, 160));
+            // The fast path fails for a moment.
+            if !(200..=205).contains(&n) {
+                arrivals.push((n * 20, packet.clone()));
+            }
+            arrivals.push((n * 20 + delay, packet));
+        }
+        arrivals.sort_by_key(|(at, _)| *at);
+        for (at, packet) in &arrivals {
+            bench.deliver(ms(*at), sender.source, packet);
+        }
+        bench.end();
+        let counters = bench.receiver.statistics().counters;
+        assert!(counters.duplicate >= 488, "{delay}: {counters:?}");
+        let lost = counters.late * 160;
+        assert_eq!(bench.lost(), lost, "{delay}");
+        assert!(lost > 0 || bench.heard() == ramp(0, 500 * 160), "{delay}");
+        assert_eq!(bench.end_of_tiles(), Samples(500 * 160), "{delay}");
+    }
+}
+
+#[test]
+fn contended_leg_goes_to_the_sender_that_keeps_time() {
+    for flood in [1, 20, 200] {
+        let mut bench = Bench::new();
+        let mut sender = Sender::new(1);
+        let mut chance = Chance::new(5);
+        let mut stranger = Sender::new(9);
+        stranger.source = ([127, 0, 0, 66], 5_000).into();
+        stranger.payload_type = 8;
+        for n in 0..100 {
+            for _ in 0..flood {
+                stranger.sequence = stranger.sequence.wrapping_add(1);
+                if chance.happens(500) {
+                    stranger.ssrc = u32::try_from(chance.below(1_000)).unwrap();
+                    stranger
+                        .source
+                        .set_port(u16::try_from(5_000 + chance.below(50)).unwrap());
+                }
+                talk(&mut bench, &mut stranger, n * 20, 1);
+            }
+            talk(&mut bench, &mut sender, n * 20 + 1, 1);
+        }
+        bench.end();
+        assert!(
+            bench.frames().all(|frame| frame.law == Law::Pcmu),
+            "{flood}"
+        );
+        assert_eq!(bench.heard().len(), 100 * 160, "{flood}");
+        assert_eq!(bench.health(), [HealthState::SourceRejected], "{flood}");
+    }
+}
+
 /// Sends so many packets of 20 ms, the first at that millisecond.
 fn talk(bench: &mut Bench, sender: &mut Sender, from: u64, packets: u64) {
     for n in 0..packets {

@@ -179,6 +179,73 @@ fn key_that_is_played_from_the_same_recording_twice_is_two_digits() {
     }
 }
 
+#[test]
+fn events_with_numbers_of_their_own_under_the_ssrc_of_the_audio_are_digits_and_the_audio_goes_on() {
+    for (offset, own_time) in [(20_000, false), (20_000, true), (1_500, true), (200, false)] {
+        for interleaved in [false, true] {
+            let mut bench = Bench::new();
+            let mut sender = Sender::new(1);
+            let mut time = talk(&mut bench, &mut sender, 0, 50);
+            let mut keys = sender.clone();
+            keys.sequence = keys.sequence.wrapping_add(offset);
+            let mut pressed = Vec::new();
+            for code in [3, 7, 7] {
+                let start = if own_time {
+                    keys.timestamp ^ 0x4000_0000
+                } else {
+                    sender.timestamp
+                };
+                pressed.push(time);
+                for n in 1..=9u16 {
+                    let event = keys.event(code, start, n.min(7) * 160, n >= 7);
+                    bench.deliver(ms(time), keys.source, &event);
+                    if interleaved {
+                        talk(&mut bench, &mut sender, time, 1);
+                    } else {
+                        sender.pause(160);
+                    }
+                    time += 20;
+                }
+                keys.timestamp = keys.timestamp.wrapping_add(40 * 160);
+                time = talk(&mut bench, &mut sender, time, 31);
+            }
+            bench.end();
+            let case = (offset, own_time, interleaved);
+            assert_eq!(bench.digits(), "377", "{case:?}");
+            assert_eq!(bench.lost(), 0, "{case:?}");
+            let heard = if interleaved { 170 } else { 143 };
+            assert_eq!(bench.heard().len(), heard * 160, "{case:?}");
+            assert_eq!(bench.end_of_tiles(), Samples::from_ms(3_400), "{case:?}");
+            let starts = bench.outputs.iter().filter_map(|output| match output {
+                Output::Dtmf { start, .. } => Some(start.as_ms()),
+                _ => None,
+            });
+            for (start, pressed) in starts.zip(pressed) {
+                assert!(
+                    start.abs_diff(pressed) <= 20,
+                    "{case:?}: {start} for {pressed}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn key_packets_that_a_pbx_swallows_leave_silence_and_no_loss() {
+    let mut bench = Bench::new();
+    let mut sender = Sender::new(1);
+    let mut time = talk(&mut bench, &mut sender, 0, 50);
+    // 8 packets of the key and its end three times, in the place of 8 packets of audio.
+    for _ in 0..3 {
+        sender.sequence = sender.sequence.wrapping_add(10);
+        sender.pause(8 * 160);
+        time = talk(&mut bench, &mut sender, time + 160, 25);
+    }
+    bench.end();
+    assert_eq!((bench.lost(), bench.silence()), (0, 3 * 1_280));
+    assert_eq!(bench.end_of_tiles(), Samples::from_ms(time));
+}
+
 /// Sends so many packets of 20 ms of audio and gives the time after them.
 fn talk(bench: &mut Bench, sender: &mut Sender, from: u64, packets: u64) -> u64 {
     for n in 0..packets {

@@ -13,7 +13,7 @@ const HEARD_MS: u64 = 500;
 
 /// The sums of a call.
 #[derive(Debug)]
-pub struct Account {
+pub(crate) struct Account {
     name: String,
     until_ready: Vec<Duration>,
     packets_sent: u64,
@@ -38,7 +38,12 @@ struct Numbering {
 }
 
 impl Account {
-    pub fn new(name: &str, sent: &[Sent], lines: &[Value], until_ready: Vec<Duration>) -> Self {
+    pub(crate) fn new(
+        name: &str,
+        sent: &[Sent],
+        lines: &[Value],
+        until_ready: Vec<Duration>,
+    ) -> Self {
         let of = |event: &'static str| lines.iter().filter(move |line| line["event"] == event);
         let coverage: Vec<&Value> = of("call_ended")
             .flat_map(|line| line["coverage"].as_array().into_iter().flatten())
@@ -89,7 +94,7 @@ impl Account {
 
     /// Whether the call was one call, its ledger adds up, no word is there twice, and what was lost is what a kill may
     /// cost: the second before it.
-    pub fn is_well(&self) -> bool {
+    pub(crate) fn is_well(&self) -> bool {
         let kills = if self.name == "kills" {
             self.until_ready.len()
         } else {

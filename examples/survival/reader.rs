@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// All lines so far.
-pub struct Reader {
+pub(crate) struct Reader {
     lines: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Reader {
-    pub fn start(socket: PathBuf) -> Self {
+    pub(crate) fn start(socket: PathBuf) -> Self {
         let lines: Arc<Mutex<Vec<Value>>> = Arc::default();
         let own = Arc::clone(&lines);
         thread::spawn(move || {
@@ -27,12 +27,12 @@ impl Reader {
         Self { lines }
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.lines.lock().unwrap().len()
     }
 
     /// The lines from `first` on, once a call has ended in them and nothing has followed for a while.
-    pub fn until_call_ended(&self, first: usize, patience: Duration) -> Vec<Value> {
+    pub(crate) fn until_call_ended(&self, first: usize, patience: Duration) -> Vec<Value> {
         let deadline = Instant::now() + patience;
         loop {
             thread::sleep(Duration::from_millis(500));

@@ -20,20 +20,20 @@ const SENTENCES_A_STREAM: u64 = 8;
 
 /// What a leg sent.
 #[derive(Debug, Default)]
-pub struct Sent {
-    pub packets: u64,
+pub(crate) struct Sent {
+    pub(crate) packets: u64,
     /// Stream and second of the whole seconds, as they are named.
-    pub seconds: Vec<(u16, u8)>,
+    pub(crate) seconds: Vec<(u16, u8)>,
 }
 
 /// A call that goes on.
-pub struct Talk {
+pub(crate) struct Talk {
     is_over: Arc<AtomicBool>,
     legs: Vec<JoinHandle<Sent>>,
 }
 
 impl Talk {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let leg = |(number, port): (u16, u16)| {
             let is_over = Arc::clone(&is_over);
@@ -44,7 +44,7 @@ impl Talk {
     }
 
     /// Ends it at the end of the sentence.
-    pub fn stop(self) -> Vec<Sent> {
+    pub(crate) fn stop(self) -> Vec<Sent> {
         self.is_over.store(true, Ordering::Relaxed);
         self.legs
             .into_iter()
@@ -58,7 +58,7 @@ fn talk(leg: u16, port: u16, is_over: &AtomicBool) -> Sent {
     let ssrc = std::process::id() ^ u32::from(socket.local_addr().unwrap().port()) << 12;
     let mut sent = Sent::default();
     let begun = Instant::now();
-    let mut send = |pcm: &[i16], sent: &mut Sent| {
+    let send = |pcm: &[i16], sent: &mut Sent| {
         for chunk in pcm.chunks_exact(160) {
             let packet = packet(sent.packets, ssrc, chunk);
             let due = begun + Duration::from_millis(20 * sent.packets);

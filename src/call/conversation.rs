@@ -293,6 +293,15 @@ impl Call {
         }
     }
 
+    /// Goes on with other settings.
+    pub fn adopt(&mut self, settings: &Arc<Settings>) {
+        self.spec.idle_timeout = match self.spec.is_registered {
+            true => settings.registered_idle_timeout,
+            false => settings.idle_timeout,
+        };
+        self.legs.iter_mut().for_each(|leg| leg.adopt(settings));
+    }
+
     /// When [`Call::handle_timeout`] is due; `None` when it is over.
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.is_over() {

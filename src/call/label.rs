@@ -29,11 +29,18 @@ pub struct PartLabel {
     pub law: Law,
     /// Where it starts on the call clock, in samples.
     pub start: Samples,
+    /// Audio before that, of the part before: heard again, and not said again.
+    pub lead_in: Samples,
     /// When it opened, by the time of day.
     pub opened_at: Timestamp,
 }
 
 impl PartLabel {
+    /// Where its audio starts on the call clock.
+    pub fn audio_start(&self) -> Samples {
+        self.start.saturating_sub(self.lead_in)
+    }
+
     /// The utterance as the lines name it.
     pub fn utterance_id(&self) -> String {
         utterance_id(&self.call_id, self.channel, self.utterance)

@@ -48,6 +48,8 @@ pub struct Leg {
     parts: Parts,
     ledger: Ledger,
     loss: LossRun,
+    /// Packets that could not be decoded, as far as a line told of them.
+    told_undecodable: u64,
     health: Health,
     feedback: Feedback,
     heard: Option<Heard>,
@@ -83,13 +85,17 @@ impl Leg {
         let feedback = Feedback::new(&context.call_id, context.channel);
         Self {
             receiver: Receiver::new(Arc::clone(&settings.receiver), spec.expected_source),
-            segmenter: Segmenter::new(Arc::clone(&settings.speech), settings.detector.detector()),
+            segmenter: Segmenter::new(
+                Arc::clone(settings.speech.of(spec.role)),
+                settings.detector.detector(),
+            ),
             context,
             spec,
             settings: Arc::clone(settings),
             parts: Parts::default(),
             ledger: Ledger::default(),
             loss: LossRun::default(),
+            told_undecodable: 0,
             health: Health::new(now),
             feedback,
             heard: None,
@@ -148,7 +154,8 @@ impl Leg {
         self.segmenter.handle_end();
         self.drain(outbox, now);
         if let Some(loss) = self.loss.finish() {
-            self.publish_loss(loss, outbox, now);
+            let why = self.explain_loss();
+            self.publish_loss(loss, why, outbox, now);
         }
     }
 
@@ -187,7 +194,7 @@ impl Leg {
         let end = waiting.closed.map_or(end, |closed| closed.end);
         let waiting = waiting.clone();
         let recognition = Recognition {
-            text,
+            text: waiting.without_lead_in(text),
             ..Recognition::default()
         };
         let line = self.transcript(&waiting, end, Finality::Interim, recognition);
@@ -214,12 +221,26 @@ impl Leg {
     pub fn set_role(&mut self, role: Option<Role>, role_source: RoleSource) {
         self.spec.role = role;
         self.spec.role_source = role_source;
+        self.adopt_speech_settings();
     }
 
     /// Who may send the leg was learned late.
     pub const fn set_expected_source(&mut self, expected: receiver::ExpectedSource) {
         self.spec.expected_source = expected;
         self.receiver.set_expected_source(expected);
+    }
+
+    /// Goes on with other settings: allowed networks and payload types hold at once, the rest for the
+    /// next stream and the next utterance.
+    pub fn adopt(&mut self, settings: &Arc<Settings>) {
+        self.receiver.adopt(Arc::clone(&settings.receiver));
+        self.settings = Arc::clone(settings);
+        self.adopt_speech_settings();
+    }
+
+    fn adopt_speech_settings(&mut self) {
+        let settings = self.settings.speech.of(self.spec.role);
+        self.segmenter.adopt(Arc::clone(settings));
     }
 
     /// When [`Leg::handle_timeout`] is due.
@@ -322,7 +343,7 @@ impl Leg {
         let is_open = self.segmenter.is_speech();
         self.last_heard()
             .filter(|_| is_open)
-            .map(|at| at + self.settings.speech.hangover())
+            .map(|at| at + self.settings.speech.of(self.spec.role).hangover())
     }
 
     /// After a BYE somebody may send again: the other end of a transfer, a call taken off hold.
@@ -396,12 +417,20 @@ impl Leg {
         }
         self.ledger.count_frame(frame);
         if let Some(loss) = self.loss.note(frame) {
-            self.publish_loss(loss, outbox, now);
+            let why = self.explain_loss();
+            self.publish_loss(loss, why, outbox, now);
         }
         self.health.note_frame(Sighting::of(frame), now);
         self.segmenter.handle_frame(frame);
         self.receiver.set_speech(self.segmenter.is_speech());
         self.drain_speech(outbox, now);
+    }
+
+    /// Why audio is lost, if it is not the network's fault.
+    fn explain_loss(&mut self) -> Option<String> {
+        let undecodable = self.receiver.statistics().counters.unknown_payload_type;
+        let came = undecodable - std::mem::replace(&mut self.told_undecodable, undecodable);
+        (came > 0).then(|| format!("{came} packets came that are no G.711 here"))
     }
 
     fn drain_speech(&mut self, outbox: &mut Outbox, now: Instant) {
@@ -420,14 +449,16 @@ impl Leg {
                 utterance,
                 part,
                 start,
+                lead_in,
             } => {
                 let key = self.context.part_key(utterance, part);
                 self.open_part = Some(key);
-                self.parts.open(utterance, part, start);
-                let label = Box::new(self.label((utterance, part), start, outbox.wall.at(now)));
+                self.parts.open(utterance, part, start, lead_in);
+                let at = outbox.wall.at(now);
+                let label = Box::new(self.label((utterance, part), start, lead_in, at));
                 outbox.push(Output::OpenPart { key, label });
             }
-            speech::Output::Audio(frame) => {
+            speech::Output::LeadIn(frame) | speech::Output::Audio(frame) => {
                 if let Some(key) = self.open_part {
                     outbox.push(Output::Audio { key, frame });
                 }

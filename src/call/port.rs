@@ -18,6 +18,12 @@ const REST_LIMIT: Duration = Duration::from_secs(600);
 /// back and taken up, or a sender that always uses the same SSRC.
 const OLD_STREAM_PAUSE: Duration = Duration::from_secs(5);
 
+/// Packets in a codec that begins no call after which it is told: half a second of them.
+const FOREIGN_PACKETS: u32 = 25;
+
+/// It is told again when it comes again after so long.
+const FOREIGN_PAUSE: Duration = Duration::from_secs(60);
+
 /// What a port is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortUse {
@@ -49,6 +55,14 @@ pub struct Port {
     rest: Option<Rest>,
     stray: Option<Rest>,
     old_stream: Option<OldStream>,
+    foreign: Option<Foreign>,
+}
+
+/// Sound in a codec that begins no call.
+#[derive(Clone, Copy, Debug)]
+struct Foreign {
+    packets: u32,
+    last_arrival: Instant,
 }
 
 /// A stream as a port knows it.
@@ -79,6 +93,7 @@ impl Port {
             rest: None,
             stray: None,
             old_stream: None,
+            foreign: None,
         }
     }
 
@@ -143,6 +158,21 @@ impl Port {
             Some(stray) if stray.is_heard(now) => stray.last_arrival = now,
             stray => *stray = Some(Rest::new(now)),
         }
+    }
+
+    /// Takes note of a packet in a codec that begins no call; true once while such go on, when there
+    /// were enough of them to tell an operator.
+    pub fn note_foreign(&mut self, now: Instant) -> bool {
+        let foreign = self.foreign.get_or_insert(Foreign {
+            packets: 0,
+            last_arrival: now,
+        });
+        if now.saturating_duration_since(foreign.last_arrival) >= FOREIGN_PAUSE {
+            foreign.packets = 0;
+        }
+        foreign.packets = foreign.packets.saturating_add(1);
+        foreign.last_arrival = now;
+        foreign.packets == FOREIGN_PACKETS
     }
 
     fn is_resting(&self, now: Instant) -> bool {

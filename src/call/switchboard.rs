@@ -13,12 +13,13 @@ use crate::call::conversation::{Call, CallSpec, CallUpdate, Phase};
 use crate::call::leg::{Leg, LegSpec};
 use crate::call::part::Outcome;
 use crate::call::port::{Port, PortUse};
+use crate::call::speech_settings::SpeechSettings;
 use crate::call::stray::Strays;
 use crate::call::{CallKey, Outbox, Output, PartKey, WallClock};
 use crate::event::{EndReason, GapReason, Metadata, Role, RoleSource};
-use crate::media::admission::admission;
+use crate::media::admission::{Admission, admission};
 use crate::media::receiver::{self, ExpectedSource};
-use crate::speech::{utterance, voice};
+use crate::speech::voice;
 pub use registration::RegisterError;
 pub use resumption::{Hindrance, News, Resumed};
 
@@ -28,7 +29,7 @@ pub struct Settings {
     /// How datagrams are received.
     pub receiver: Arc<receiver::Settings>,
     /// How speech is found and cut.
-    pub speech: Arc<utterance::Settings>,
+    pub speech: SpeechSettings,
     /// What tells speech from the rest.
     pub detector: voice::Kind,
     /// The recogniser's name in the lines.
@@ -206,6 +207,26 @@ impl Switchboard {
         }
     }
 
+    /// Goes on with other settings: what begins takes all of them, what goes on those that it can. A
+    /// line takes the name and the roles of the one with the same ports.
+    pub fn adopt(&mut self, settings: Arc<Settings>, lines: Vec<Line>) {
+        for (slot, call) in self.calls.iter_mut().enumerate() {
+            if let Some(call) = call {
+                call.adopt(&settings);
+                self.deadlines[slot] = call.poll_timeout();
+            }
+        }
+        for new in lines {
+            let ports = |line: &Line| -> Vec<PortIndex> {
+                line.legs.iter().map(|&(port, _)| port).collect()
+            };
+            if let Some(old) = self.lines.iter_mut().find(|old| ports(old) == ports(&new)) {
+                *old = new;
+            }
+        }
+        self.settings = settings;
+    }
+
     /// The time of day was read again; lines made from now on use it.
     pub fn set_wall_clock(&mut self, wall: WallClock) {
         self.outbox.wall = wall;
@@ -306,7 +327,11 @@ impl Switchboard {
             port.note_stray(admission(&settings.receiver, source, bytes), now);
             return None;
         }
-        if self.is_closed || !port.admits(source, bytes, &settings.receiver) {
+        if self.is_closed {
+            return None;
+        }
+        if !port.admits(source, bytes, &settings.receiver) {
+            warn_of_foreign(port, source, bytes, &settings.receiver, now);
             return None;
         }
         let number = port.number;
@@ -414,6 +439,26 @@ impl Line {
             legs: self.legs.iter().map(leg).collect(),
             ..anonymous_call(&self.name, begun_ms, idle_timeout)
         }
+    }
+}
+
+/// Somebody would begin a call if he sent G.711: says so once, not with every packet.
+fn warn_of_foreign(
+    port: &mut Port,
+    source: SocketAddr,
+    bytes: &[u8],
+    settings: &receiver::Settings,
+    now: Instant,
+) {
+    if let Admission::UnknownPayloadType(payload_type) = admission(settings, source, bytes)
+        && port.note_foreign(now)
+    {
+        tracing::warn!(
+            port = port.number,
+            %source,
+            payload_type,
+            "sender begins no call, for its payload type is not in rtp.payload-types"
+        );
     }
 }
 

@@ -6,15 +6,13 @@
     reason = "the command's answer"
 )]
 
-use std::io::{self, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
 
+use crate::cli::control_client::{self, AskError};
 use crate::cli::exit;
 
 /// Show the live calls and their legs.
@@ -27,15 +25,6 @@ pub struct CallsArgs {
         default_value = "/run/callscribe/control.sock"
     )]
     pub socket: PathBuf,
-}
-
-/// Why there is no table.
-#[derive(Debug, thiserror::Error)]
-enum CallsError {
-    #[error("{}: {source}; is the daemon running, and may you write to its socket?", path.display())]
-    Unreachable { path: PathBuf, source: io::Error },
-    #[error("{}: the answer is no list of calls: {answer}", path.display())]
-    NoList { path: PathBuf, answer: String },
 }
 
 /// Prints the table.
@@ -52,26 +41,13 @@ pub fn run(args: &CallsArgs) -> ExitCode {
     }
 }
 
-fn list(args: &CallsArgs) -> Result<Vec<Value>, CallsError> {
-    let path = args.socket.clone();
-    let answer = ask(args).map_err(|source| CallsError::Unreachable {
-        path: path.clone(),
-        source,
-    })?;
-    let body = answer.split_once("\r\n\r\n").map(|(_head, body)| body);
-    let list: Option<Value> = body.and_then(|body| serde_json::from_str(body).ok());
-    let calls = list.as_ref().and_then(|list| list["calls"].as_array());
-    calls.cloned().ok_or(CallsError::NoList { path, answer })
-}
-
-/// HTTP/1.0: the answer comes whole and the connection closes behind it.
-fn ask(args: &CallsArgs) -> io::Result<String> {
-    let mut stream = UnixStream::connect(&args.socket)?;
-    stream.set_read_timeout(Some(ANSWER_TIME))?;
-    stream.write_all(b"GET /v1/calls HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
+fn list(args: &CallsArgs) -> Result<Vec<Value>, AskError> {
+    let list = control_client::get(&args.socket, "/v1/calls")?;
+    let calls = list["calls"].as_array();
+    calls.cloned().ok_or_else(|| AskError::NoAnswer {
+        path: args.socket.clone(),
+        answer: list.to_string(),
+    })
 }
 
 /// A line for each leg; what belongs to the call stands on its first.
@@ -168,9 +144,6 @@ fn time(ms: u64) -> String {
     let seconds = ms / 1000;
     format!("{}:{:02}", seconds / 60, seconds % 60)
 }
-
-/// How long the daemon may take to answer.
-const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

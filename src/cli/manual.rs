@@ -34,7 +34,8 @@ pub fn run(args: &ManualArgs, program: Command) -> ExitCode {
     }
 }
 
-fn write(folder: &Path, mut program: Command) -> io::Result<()> {
+fn write(folder: &Path, program: Command) -> io::Result<()> {
+    let mut program = program.disable_help_subcommand(true);
     let (pages, completions) = (folder.join("man"), folder.join("completions"));
     fs::create_dir_all(&pages)?;
     fs::create_dir_all(&completions)?;

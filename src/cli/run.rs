@@ -3,6 +3,7 @@
 #![expect(clippy::print_stderr, reason = "an error before logging is set up")]
 #![expect(clippy::disallowed_methods, reason = "the deadline of the last words")]
 
+mod reload;
 mod spool;
 mod state;
 
@@ -22,6 +23,7 @@ use crate::io::checkpoint_store::StoreError;
 use crate::io::control::{self, ControlError};
 use crate::io::inherited::Inherited;
 use crate::io::journal::{self, Journal};
+use crate::io::logging::Logging;
 use crate::io::media_worker::{self, Assignment, Command, MediaWorker};
 use crate::io::provider::Provider;
 use crate::io::publisher;
@@ -30,6 +32,7 @@ use crate::io::sockets::{self, BindError};
 use crate::io::unix_socket::SocketError;
 use crate::io::{assignment, logging, outage, systemd};
 use crate::speech::utterance::SettingsError;
+use reload::Reloader;
 use spool::CallAudio;
 use state::CallState;
 
@@ -87,7 +90,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
 
 fn serve(args: &RunArgs) -> Result<(), RunError> {
     let config = config::load(&args.config)?;
-    logging::start(&config.log);
+    let logging = logging::start(&config.log);
     let inherited = Inherited::from_environment();
     for warning in config.warnings() {
         warn!("{warning}");
@@ -95,12 +98,18 @@ fn serve(args: &RunArgs) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(supervise(&config, inherited))
+    runtime.block_on(supervise(args, &config, logging, inherited))
 }
 
 /// The life of the daemon: bind, start, wait, drain, stop.
-async fn supervise(config: &File, mut inherited: Inherited) -> Result<(), RunError> {
+async fn supervise(
+    args: &RunArgs,
+    config: &File,
+    logging: Logging,
+    mut inherited: Inherited,
+) -> Result<(), RunError> {
     let mut stop = StopSignals::new()?;
+    let hangup = signal(SignalKind::hangup())?;
     let provider = config.recogniser()?;
     let sockets = sockets::bind_all(&config.rtp, &mut inherited)?;
     let journal = journal::Settings::new(&config.journal).map(Journal::open);
@@ -151,11 +160,24 @@ async fn supervise(config: &File, mut inherited: Inherited) -> Result<(), RunErr
     let mut watchdog = pin!(systemd::feed_watchdog(pulses.collect()));
     announce(config, workers.len());
 
+    let reloader = Reloader {
+        path: args.config.clone(),
+        started_with: config.clone(),
+        read_last: config.clone(),
+        logging,
+        provider: Arc::clone(&provider),
+        workers: workers
+            .iter()
+            .map(|worker| worker.commands.clone())
+            .collect(),
+        control: control.adjustable(),
+    };
     state.forget_workers_from(workers.len());
     let end = tokio::select! {
         end = stop.received() => end,
         () = any_stopped(&mut workers) => End::Defect,
         never = warn_if_unreachable(&provider, config) => match never {},
+        never = reloader.on(hangup) => match never {},
         never = outage::watch(&provider, &publisher) => match never {},
         never = &mut watchdog => match never {},
     };

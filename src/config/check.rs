@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-use crate::config::file::{Asr, File, Journal, Line, PayloadTypes, Rtp, Speech};
+use crate::config::file::{Asr, File, Journal, Line, PayloadTypes, Rtp};
 
 /// A key and what is wrong with it.
 pub(super) type Fault = (&'static str, String);
@@ -164,24 +164,6 @@ impl PayloadTypes {
         }
         if self.pcmu.is_empty() && self.pcma.is_empty() {
             return Err((key, "neither pcmu nor pcma has a payload type".to_owned()));
-        }
-        Ok(())
-    }
-}
-
-impl Speech {
-    fn check(&self) -> Result<(), Fault> {
-        if self.cut_from_ms.duration() >= self.part_limit_ms.duration() {
-            return Err((
-                "speech.cut-from-ms",
-                "must be less than speech.part-limit-ms".to_owned(),
-            ));
-        }
-        if self.post_roll_ms.duration() > self.hangover_ms.duration() {
-            return Err((
-                "speech.post-roll-ms",
-                "must not exceed speech.hangover-ms".to_owned(),
-            ));
         }
         Ok(())
     }

@@ -13,12 +13,14 @@
     reason = "slow clients are given up by the clock"
 )]
 
+mod adjustable;
 mod advertised;
 mod answer;
 mod error;
 mod page;
 mod request;
 mod routes;
+mod status;
 mod workers;
 
 use std::fmt;
@@ -27,7 +29,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::middleware;
@@ -47,7 +49,7 @@ use crate::io::metrics::ReceivingPorts;
 use crate::io::provider::Provider;
 use crate::io::publisher::Figures;
 use crate::io::unix_socket::{self, Listening, Place, SocketError};
-use advertised::Advertised;
+pub use adjustable::Adjustable;
 use page::Page;
 use page::password::{PasswordFileError, Passwords};
 use routes::Api;
@@ -93,6 +95,7 @@ pub struct ControlServer {
     listeners: JoinSet<()>,
     closing: watch::Sender<bool>,
     ours: Option<PathBuf>,
+    adjustable: Adjustable,
     /// Where it listens on TCP, if it does.
     pub address: Option<SocketAddr>,
 }
@@ -126,16 +129,17 @@ pub fn start(
     let tcp = config.control.listen.map(listen).transpose()?;
     let address = tcp.as_ref().and_then(|tcp| tcp.local_addr().ok());
 
+    let adjustable = Adjustable::new(config);
     let api = Arc::new(Api {
         workers: Workers::new(workers),
-        advertised: Advertised::new(&config.rtp),
-        allowed_sources: config.rtp.allowed_sources.clone(),
+        adjustable: adjustable.clone(),
         recogniser,
         publisher,
         ports: ReceivingPorts {
             address: config.rtp.bind_address,
             range: config.rtp.port_range.clone(),
         },
+        started: Instant::now(),
     });
     let (closing, is_closing) = watch::channel(false);
     let page = Page::new(config, Arc::clone(&api), is_closing.clone());
@@ -150,11 +154,17 @@ pub fn start(
         listeners,
         closing,
         ours,
+        adjustable,
         address,
     })
 }
 
 impl ControlServer {
+    /// What it goes by of the configuration.
+    pub fn adjustable(&self) -> Adjustable {
+        self.adjustable.clone()
+    }
+
     /// Answers what has been asked, then closes.
     pub async fn stop(mut self) {
         self.closing.send_replace(true);

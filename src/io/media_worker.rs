@@ -4,12 +4,12 @@
 //! performs what they ask for. Sessions with the recogniser are tasks on the same thread: nothing
 //! is locked, and nothing crosses a thread but events.
 
-#![expect(clippy::disallowed_types, reason = "UDP is received here")]
 #![expect(
     clippy::disallowed_methods,
     reason = "the clock of the core is read here"
 )]
 
+mod diary;
 mod meter;
 mod orders;
 mod recognition;
@@ -27,12 +27,12 @@ use mio::{Events, Interest, Poll, Token};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::MissedTickBehavior;
-use tracing::{error, info, trace, warn};
+use tracing::{Span, error, info, trace, warn};
 
 use crate::call::conversation::Call;
 use crate::call::feedback;
 use crate::call::switchboard::{Line, PortIndex, Settings, Switchboard};
-use crate::call::{Output, WallClock};
+use crate::call::{Output, PartKey, WallClock};
 use crate::config::file;
 use crate::event::GapReason;
 use crate::io::assignment::Share;
@@ -179,15 +179,9 @@ fn set_up(
         });
     }
     for line in &assignment.share.lines {
-        let leg = |leg: &file::LineLeg| {
-            let found = sockets.iter().find(|socket| socket.number == leg.port);
-            found.map(|socket| (socket.index, leg.role))
-        };
-        let legs = line.legs.iter().filter_map(leg).collect();
-        switchboard.add_line(Line {
-            name: line.name.clone(),
-            legs,
-        });
+        if let Some(line) = plug(line, &sockets) {
+            switchboard.add_line(line);
+        }
     }
     let now = Instant::now();
     let worker = Worker {
@@ -214,6 +208,18 @@ fn set_up(
         reported_strays: 0,
     };
     Ok((runtime, worker, assignment.tick))
+}
+
+/// A line of the configuration on these ports; `None` if one of its legs has none here.
+fn plug(line: &file::Line, sockets: &[Port]) -> Option<Line> {
+    let leg = |leg: &file::LineLeg| {
+        let found = sockets.iter().find(|socket| socket.number == leg.port);
+        found.map(|socket| (socket.index, leg.role))
+    };
+    Some(Line {
+        name: line.name.clone(),
+        legs: line.legs.iter().map(leg).collect::<Option<_>>()?,
+    })
 }
 
 /// A socket and the switchboard's name for its port.
@@ -356,7 +362,9 @@ impl Worker {
                     self.switchboard.handle_postponed(key, now);
                 }
                 Report::Unrecognised { reason, detail, .. } => {
-                    warn!(%detail, ?reason, "a part of an utterance was given up");
+                    self.part_span(key).in_scope(
+                        || warn!(%detail, ?reason, "a part of an utterance was given up"),
+                    );
                     self.switchboard
                         .handle_unrecognised(key, reason, detail, now);
                 }
@@ -373,17 +381,20 @@ impl Worker {
                 Output::Publish(event) => {
                     self.farewells.note(&event);
                     self.meter.note_event(&event);
+                    diary::note(&event);
                     self.publisher.publish(event);
                 }
                 Output::Settle { key, event } => {
                     self.meter.note_event(&event);
+                    diary::note(&event);
                     match self.spooling.settle(key) {
                         Some(release) => self.publisher.publish_and_then(event, release),
                         None => self.publisher.publish(event),
                     }
                 }
                 Output::OpenPart { key, label } => {
-                    let audio = self.recognitions.open(key, label.law);
+                    let span = self.part_span(key);
+                    let audio = self.recognitions.open(key, label.law, span);
                     self.spooling.open(key, label, audio);
                 }
                 Output::Audio { key, frame } => self.recognitions.append(key, &frame),
@@ -396,6 +407,11 @@ impl Worker {
                 Output::Heard { .. } => {}
             }
         }
+    }
+
+    fn part_span(&self, key: PartKey) -> Span {
+        let call = self.switchboard.call(key.call);
+        diary::part_span(call.map(|call| &call.spec().id), key)
     }
 
     /// A report is worth one try: the next one says more.

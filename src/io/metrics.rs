@@ -83,6 +83,21 @@ impl PublisherFigures {
             self.lost(),
         )?;
         page.gauge(
+            "callscribe_lines_withheld",
+            "Lines that wait for the journal before readers get them",
+            self.withheld(),
+        )?;
+        page.gauge(
+            "callscribe_journal_failed",
+            "1 while lines are not journaled that ought to be",
+            self.journal_failed(),
+        )?;
+        page.counter(
+            "callscribe_journal_outages",
+            "How often the journal failed",
+            self.journal_outages(),
+        )?;
+        page.gauge(
             "callscribe_readers",
             "Readers that are connected",
             self.readers(),

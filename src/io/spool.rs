@@ -35,7 +35,7 @@ pub(crate) use record::Change;
 pub(crate) use shelf::Taken;
 use shelf::{Header, Shelf};
 
-/// Orders on their way to the spool's thread. A worker whose order is refused keeps it and tries again.
+/// Orders on their way to the spool's thread. A worker keeps one that is refused, and tries again.
 const QUEUE_ORDERS: usize = 4_096;
 
 /// Where a worker is told what became of its parts.
@@ -61,8 +61,7 @@ pub struct Owner {
     pub part: PartKey,
 }
 
-/// A part on disk that has outlived its daemon. [`Spool::release`] is due for each in the end, unless
-/// it is left to the next daemon.
+/// A part on disk that has outlived its daemon. [`Spool::release`] is due for each in the end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpooledPart {
     /// Its place in the spool.
@@ -78,7 +77,7 @@ pub struct SpooledPart {
 impl SpooledPart {
     /// How much of it is on disk.
     pub fn len(&self) -> Samples {
-        self.closed.end.saturating_sub(self.label.start)
+        self.closed.end.saturating_sub(self.label.audio_start())
     }
 
     /// Whether there is nothing of it.
@@ -263,14 +262,14 @@ fn recover(directory: &Path) -> io::Result<(Shelf, Vec<SpooledPart>)> {
     let (mut shelf, mut headers) = Shelf::open(directory.to_owned())?;
     let mut in_progress = BTreeMap::new();
     for (ordinal, part) in log::read(directory)? {
-        if part.g711.is_empty() || headers.contains_key(&ordinal) {
+        let len = Samples(part.g711.len() as u64);
+        if len <= part.label.lead_in || headers.contains_key(&ordinal) {
             continue;
         }
-        let len = Samples(part.g711.len() as u64);
         let header = Header {
             closed: part.closed.unwrap_or(Closed {
-                end: part.label.start + len,
-                speech: len,
+                end: part.label.audio_start() + len,
+                speech: len.saturating_sub(part.label.lead_in),
                 last: true,
             }),
             label: *part.label,

@@ -105,6 +105,13 @@ impl Framer {
             .saturating_add(usize::try_from(len.0).unwrap_or(usize::MAX));
     }
 
+    /// Appends sound that came and cannot be decoded: it is lost at once, for nothing will fill it.
+    pub(crate) fn push_undecodable(&mut self, len: Samples) {
+        self.fill_hole(self.past.law, &[]);
+        self.past.len = 0;
+        self.push_run(Kind::Lost, len.0);
+    }
+
     /// Appends a stretch in which nothing was sent.
     pub(crate) fn push_silence(&mut self, len: Samples) {
         if len == Samples::ZERO {

@@ -63,6 +63,10 @@ impl<'a> Packet<'a> {
     }
 }
 
+/// A payload so short holds no sound whatever its codec: a telephone event, a keep-alive (RFC 6263),
+/// a pause of Opus.
+pub(crate) const NO_SOUND: usize = 4;
+
 /// Octets of a STUN header (RFC 8489 §5).
 const STUN_HEADER: usize = 20;
 

@@ -3,12 +3,14 @@
 //!
 //! A stream proves itself by two packets in sequence (RFC 3550 §A.1); a stray packet never does.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::media::Ssrc;
 use crate::media::reorder::{Header, Stored};
+use crate::media::sequence::MAX_LEAP;
+use crate::media::{Samples, Ssrc};
 
 /// Who sends, and which of his streams it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -48,6 +50,41 @@ impl Candidate {
         self.oldest().map(number) != self.newest().map(number)
     }
 
+    /// Whether its packets came no faster than they were spoken.
+    pub(crate) fn keeps_time(&self) -> bool {
+        let (said, took) = self.span();
+        said <= took + JITTER
+    }
+
+    /// Whether it is beyond doubt a live sender: enough packets at the pace of their timestamps.
+    pub(crate) fn is_steady(&self) -> bool {
+        let (said, took) = self.span();
+        let is_long = self.packets.len() >= STEADY_PACKETS && took >= STEADY;
+        is_long && said.abs_diff(took) <= BURST
+    }
+
+    /// Whether another stream came in while this one did, or shortly before.
+    pub(crate) fn is_contended_by(&self, other: &Self) -> bool {
+        let newest = |candidate: &Self| candidate.newest().map(|header| header.arrival.at);
+        let (Some(own), Some(its)) = (newest(self), newest(other)) else {
+            return false;
+        };
+        other.id.source != self.id.source && own.saturating_duration_since(its) < CONTENTION
+    }
+
+    /// How much time the packets stand for, and how long they took to come.
+    fn span(&self) -> (Duration, Duration) {
+        let (Some(oldest), Some(newest)) = (self.oldest(), self.newest()) else {
+            return Default::default();
+        };
+        let said = newest.timestamp.wrapping_sub(oldest.timestamp);
+        let took = newest.arrival.at;
+        (
+            Samples(u64::from(said)).as_duration(),
+            took.saturating_duration_since(oldest.arrival.at),
+        )
+    }
+
     /// The newest packet.
     pub(crate) fn newest(&self) -> Option<&Header> {
         self.packets.back().map(|stored| &stored.header)
@@ -62,7 +99,7 @@ impl Candidate {
     fn is_continued_by(&self, header: &Header) -> bool {
         self.newest().is_some_and(|newest| {
             let distance = header.sequence_number.wrapping_sub(newest.sequence_number);
-            (-MAX_STEP..=MAX_STEP).contains(&distance.cast_signed())
+            (-MAX_LEAP..=MAX_LEAP).contains(&distance.cast_signed())
         })
     }
 }
@@ -166,10 +203,16 @@ impl Probation {
             .all(|candidate| candidate.packets.is_empty())
     }
 
-    /// Drops the candidate that was silent longest, if there are too many.
+    /// Drops a candidate, if there are too many: of the host that has most of them, lest one host
+    /// displace another, the one that was silent longest.
     fn make_room(&mut self, newcomer: StreamId) -> Refused {
         let newest = |candidate: &Candidate| candidate.newest().map(|header| header.arrival.at);
-        let oldest = (0..self.candidates.len()).min_by_key(|&n| newest(&self.candidates[n]));
+        let host = |n: usize| self.candidates[n].id.source.ip();
+        let all = 0..self.candidates.len();
+        let crowd = |n: usize| all.clone().filter(|&other| host(other) == host(n)).count();
+        let oldest = all
+            .clone()
+            .min_by_key(|&n| (Reverse(crowd(n)), newest(&self.candidates[n])));
         match oldest {
             Some(place) if self.candidates.len() >= MAX_CANDIDATES => {
                 let mut gone = self.candidates.swap_remove(place);
@@ -200,13 +243,23 @@ fn recycle(spare: &mut Vec<Vec<u8>>, packets: impl Iterator<Item = Stored>) -> u
 }
 
 /// Streams that are watched beside the heard one.
-const MAX_CANDIDATES: usize = 4;
+const MAX_CANDIDATES: usize = 8;
+
+/// Packets that come this much too early are jitter.
+const JITTER: Duration = Duration::from_millis(10);
+
+/// A sender that has kept time for so long, and for so many packets, is a live one.
+const STEADY: Duration = Duration::from_millis(200);
+const STEADY_PACKETS: usize = 10;
+
+/// How far a live sender may be from its own pace: a burst of `ffmpeg -re`, and no flood.
+const BURST: Duration = Duration::from_millis(300);
+
+/// Senders that come within so long of each other contend for a leg.
+const CONTENTION: Duration = Duration::from_secs(1);
 
 /// Packets kept of a candidate: 1.9 s of 10 ms packets, more than any wait before it is heard.
 const MAX_KEPT: usize = 192;
-
-/// Farthest step between two packets that prove a stream.
-const MAX_STEP: i16 = 50;
 
 const MAX_SPARE: usize = 8;
 
@@ -234,9 +287,9 @@ mod tests {
     }
 
     #[test]
-    fn fifth_stream_displaces_the_one_silent_longest() {
+    fn ninth_stream_displaces_the_one_silent_longest() {
         let mut probation = Probation::default();
-        for n in 0..4 {
+        for n in 0..8 {
             probation.offer(id(n), header(0, u64::from(n)), &[]);
         }
         let refused = probation.offer(id(9), header(0, 9), &[]);
@@ -247,7 +300,7 @@ mod tests {
                 packets: 1
             }
         );
-        assert_eq!(probation.iter().count(), 4);
+        assert_eq!(probation.iter().count(), 8);
     }
 
     #[test]

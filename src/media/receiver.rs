@@ -33,7 +33,10 @@ pub use saved::SavedReceiver;
 /// 1. Only datagrams from the allowed networks, and from the expected source if the leg has one.
 /// 2. The first stream (address and SSRC) of which two packets came in sequence is heard, and its
 ///    address pinned. The packets that proved it are heard too; a stray packet of an older call
-///    proves nothing.
+///    proves nothing. While two addresses contend within a second, the leg waits for the first that
+///    has kept the pace of its timestamps for 200 ms: a flood does not. Who floods at that pace, or
+///    alone before the sender begins, may win; a registered source or the allowed networks shut him
+///    out.
 /// 3. Another SSRC of the pinned address takes over when two of its packets came in sequence and
 ///    the heard stream has been silent for [`Settings::ssrc_change_after`], or said BYE, or never
 ///    carried audio.
@@ -42,9 +45,10 @@ pub use saved::SavedReceiver;
 /// 5. What a successor sends while it waits is kept, and heard when it takes over. Two streams that
 ///    go on side by side never alternate: one is heard, the other counted and reported once.
 /// 6. A jump of the sequence numbers within the heard stream is believed after two packets in
-///    sequence, if no packet of the old sequence comes in between; a small step back is one only
-///    after a second of silence, and otherwise late packets.
-/// 7. Telephone events that the pinned sender sends under another SSRC are keys of this leg.
+///    sequence, if no packet of the old sequence comes in between; a step back to numbers that were
+///    there before, when the packets are no copies of those, or keep the pace of a live sender.
+/// 7. Telephone events that the pinned sender sends under another SSRC, or with far sequence numbers
+///    of their own, are keys of this leg.
 ///
 /// # What is known when
 ///
@@ -180,6 +184,11 @@ impl Receiver {
         self.expected = expected;
     }
 
+    /// Goes on with other settings; the stream that is heard keeps what concerns its order.
+    pub fn adopt(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+    }
+
     /// Takes a datagram of the leg's RTP port; the first accepted one of a call starts its clock.
     pub fn handle_datagram(
         &mut self,
@@ -235,6 +244,7 @@ impl Receiver {
         self.hear_last(now);
         if let Some(heard) = &mut self.heard {
             heard.stream.finish(now);
+            self.counters.count_decided(heard.stream.take_decided());
         }
         let digit = self.foreign_keypad.release();
         self.notices.extend(digit.map(Output::from));

@@ -49,7 +49,31 @@ pub(crate) enum Order {
     Late,
     /// It was here before.
     Duplicate,
+    /// Another packet was in its place.
+    Other,
 }
+
+/// What tells a packet from a copy of another: a digest of timestamp and payload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Fingerprint(u32);
+
+impl Fingerprint {
+    /// Digests a packet (multiply and rotate, as FxHash does; nobody gains by a collision).
+    pub(crate) fn of(header: &Header, bytes: &[u8]) -> Self {
+        let mix = |digest: u64, word: u64| (digest.rotate_left(5) ^ word).wrapping_mul(SPREAD);
+        let (words, rest) = bytes.as_chunks::<8>();
+        let digest = words
+            .iter()
+            .map(|word| u64::from_le_bytes(*word))
+            .chain(rest.iter().map(|byte| u64::from(*byte)))
+            .fold(mix(0, u64::from(header.timestamp)), mix);
+        let [.., a, b, c, d] = digest.to_le_bytes();
+        Self(u32::from_le_bytes([a, b, c, d]))
+    }
+}
+
+/// The golden ratio in 64 bits: an odd number without a pattern.
+const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Puts packets of one stream in sequence.
 #[derive(Debug)]
@@ -59,6 +83,8 @@ pub(crate) struct Reorder {
     next: Option<SequenceNumber>,
     /// Bit n: whether the packet n + 1 before `next` was received.
     history: u128,
+    /// Of the packets in `history`, by their number modulo [`REMEMBERED`].
+    fingerprints: [Fingerprint; REMEMBERED],
     /// Sorted; at most [`CAPACITY`].
     held: VecDeque<(SequenceNumber, Stored)>,
     hold_until: Option<Instant>,
@@ -72,6 +98,7 @@ impl Reorder {
             wait,
             next: None,
             history: 0,
+            fingerprints: [Fingerprint::default(); REMEMBERED],
             held: VecDeque::new(),
             hold_until: Some(hold_until),
             spare: Vec::new(),
@@ -80,7 +107,12 @@ impl Reorder {
 
     /// Tells where a packet stands; it changes nothing but that a late one seen again is a
     /// duplicate.
-    pub(crate) fn judge(&mut self, sequence: SequenceNumber) -> Order {
+    pub(crate) fn judge(
+        &mut self,
+        sequence: SequenceNumber,
+        header: &Header,
+        bytes: &[u8],
+    ) -> Order {
         if self.held.iter().any(|(held, _)| *held == sequence) {
             return Order::Duplicate;
         }
@@ -100,12 +132,31 @@ impl Reorder {
         }
         let seen = self.history & (1 << behind) != 0;
         self.history |= 1 << behind;
-        if seen { Order::Duplicate } else { Order::Late }
+        let fingerprint = Fingerprint::of(header, bytes);
+        let known = &mut self.fingerprints[place(sequence)];
+        if !seen {
+            *known = fingerprint;
+            Order::Late
+        } else if *known == fingerprint {
+            Order::Duplicate
+        } else {
+            Order::Other
+        }
     }
 
-    /// Whether the place of the packet was filled or given up.
-    pub(crate) fn is_past(&self, sequence: SequenceNumber) -> bool {
-        self.next.is_some_and(|next| sequence < next)
+    /// How many packets the place of this one is past.
+    pub(crate) fn behind(&self, sequence: SequenceNumber) -> u64 {
+        self.next.map_or(0, |next| next.since(sequence))
+    }
+
+    /// Whether the packet is the one that is due and need not wait.
+    pub(crate) fn is_due(&self, sequence: SequenceNumber) -> bool {
+        self.next == Some(sequence) && !self.is_holding()
+    }
+
+    /// Whether it is clear which packet was the first.
+    pub(crate) const fn has_begun(&self) -> bool {
+        self.next.is_some()
     }
 
     /// Whether even the packet that is due has to wait.
@@ -119,10 +170,11 @@ impl Reorder {
     }
 
     /// Lets the packet that is due pass without a copy.
-    pub(crate) fn pass(&mut self, sequence: SequenceNumber) {
+    pub(crate) fn pass(&mut self, sequence: SequenceNumber, fingerprint: Fingerprint) {
         self.skip_to(sequence);
         self.next = Some(sequence.next());
         self.history = self.history << 1 | 1;
+        self.fingerprints[place(sequence)] = fingerprint;
     }
 
     /// Keeps a packet until it is due.
@@ -158,7 +210,7 @@ impl Reorder {
             return None;
         }
         let (sequence, stored) = self.held.pop_front()?;
-        self.pass(sequence);
+        self.pass(sequence, Fingerprint::of(&stored.header, &stored.bytes));
         Some((stored, missing))
     }
 
@@ -203,6 +255,13 @@ impl Reorder {
     }
 }
 
+fn place(sequence: SequenceNumber) -> usize {
+    usize::try_from(sequence.0 % REMEMBERED as u64).unwrap_or_default()
+}
+
+/// Packets that are told from copies of them: as many as `history` has bits.
+const REMEMBERED: usize = 128;
+
 /// Most packets that wait: 640 ms of 10 ms packets, several times the default wait.
 const CAPACITY: usize = 64;
 
@@ -217,7 +276,7 @@ mod tests {
     #[test]
     fn packet_that_is_due_passes_at_once() {
         let mut line = Line::started();
-        assert_eq!(line.reorder.judge(seq(1)), Order::Next);
+        assert_eq!(line.judge(1), Order::Next);
     }
 
     #[test]
@@ -235,9 +294,9 @@ mod tests {
         line.keep(3);
         assert_eq!(line.released(99), []);
         assert_eq!(line.released(100), [(3, 2)]);
-        assert_eq!(line.reorder.judge(seq(1)), Order::Late);
-        assert_eq!(line.reorder.judge(seq(1)), Order::Duplicate);
-        assert_eq!(line.reorder.judge(seq(3)), Order::Duplicate);
+        assert_eq!(line.judge(1), Order::Late);
+        assert_eq!(line.judge(1), Order::Duplicate);
+        assert_eq!(line.judge(3), Order::Duplicate);
     }
 
     #[test]
@@ -280,12 +339,22 @@ mod tests {
         fn started() -> Self {
             let mut line = Self::new();
             line.reorder.hold_until = None;
-            line.reorder.pass(seq(0));
+            line.reorder.pass(seq(0), Fingerprint(0));
             line
         }
 
+        fn judge(&mut self, n: u16) -> Order {
+            let header = self.header(n);
+            self.reorder.judge(seq(u64::from(n)), &header, &[])
+        }
+
         fn keep(&mut self, n: u16) {
-            let header = Header {
+            let header = self.header(n);
+            self.reorder.keep(seq(u64::from(n)), header, &[]);
+        }
+
+        fn header(&self, n: u16) -> Header {
+            Header {
                 sequence_number: n,
                 timestamp: 0,
                 marker: false,
@@ -294,8 +363,7 @@ mod tests {
                     at: self.epoch,
                     position: Samples::ZERO,
                 },
-            };
-            self.reorder.keep(seq(u64::from(n)), header, &[]);
+            }
         }
 
         fn released(&mut self, ms: u64) -> Vec<(u16, u64)> {

@@ -71,6 +71,9 @@ pub(crate) const FIRST_CYCLE: u64 = CYCLE;
 /// Largest jump forward that counts as loss, a minute of 20 ms packets (RFC 3550 §A.1).
 pub(crate) const MAX_DROPOUT: i16 = 3_000;
 
+/// Largest step forward of packets that belong together without a doubt: 1 s of 20 ms packets.
+pub(crate) const MAX_LEAP: i16 = 50;
+
 /// Largest jump backward that counts as misordering (RFC 3550 §A.1).
 pub(crate) const MAX_MISORDER: i16 = 100;
 

@@ -1,18 +1,20 @@
 //! The heard stream: its packets in order, on the call clock, as frames.
 
+mod past;
 mod play;
 mod saved;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::media::dtmf::{Digit, Keypad, TelephoneEvent};
+use crate::media::dtmf::{Digit, Keypad};
 use crate::media::framer::Framer;
 use crate::media::quiet::Quiet;
 use crate::media::receiver::Output;
 use crate::media::reception::Reception;
-use crate::media::reorder::{Arrival, Header, Order, Reorder};
-use crate::media::sequence::SequenceExtender;
+use crate::media::reorder::{Arrival, Fingerprint, Header, Order, Reorder};
+use crate::media::rewind::{Nature, Past, Rewind};
+use crate::media::sequence::{MAX_LEAP, SequenceExtender, SequenceNumber};
 use crate::media::settings::{Payload, Settings};
 use crate::media::statistics::Statistics;
 use crate::media::timeline::Timeline;
@@ -28,6 +30,16 @@ pub(crate) enum Fate {
     Late,
     /// It was here before.
     Duplicate,
+    /// It is kept until it is clear what it is; see [`Stream::take_decided`].
+    Undecided,
+}
+
+/// What became of packets that were [`Fate::Undecided`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Decided {
+    pub(crate) played: u64,
+    pub(crate) late: u64,
+    pub(crate) duplicate: u64,
 }
 
 /// Plays the packets of a leg, one stream after the other.
@@ -36,6 +48,8 @@ pub(crate) struct Stream {
     settings: Arc<Settings>,
     sequence: SequenceExtender,
     reorder: Reorder,
+    rewind: Rewind,
+    decided: Decided,
     reception: Reception,
     timeline: Timeline,
     framer: Framer,
@@ -55,6 +69,8 @@ impl Stream {
         Self {
             sequence: SequenceExtender::new(first.sequence_number),
             reorder: Self::begin_order(&settings, first.arrival),
+            rewind: Rewind::default(),
+            decided: Decided::default(),
             reception: Reception::default(),
             timeline: Timeline::new(start),
             framer: Framer::new(start, law, settings.concealment),
@@ -84,6 +100,7 @@ impl Stream {
 
     /// Goes on with the same stream after a jump of its sequence numbers.
     pub(crate) fn begin_sequence(&mut self, first: &Header, now: Instant) {
+        self.dismiss_past();
         self.flush(now);
         self.total = self.statistics();
         self.reception = Reception::default();
@@ -93,26 +110,55 @@ impl Stream {
 
     /// Whether the number belongs to the sequence heard so far.
     pub(crate) fn is_in_sequence(&self, sequence_number: u16) -> bool {
-        self.sequence.extend(sequence_number).is_some()
+        let sequence = self.sequence.nearest(sequence_number);
+        let is_in_hole = self.sequence.distance(sequence_number) < 0
+            && self.reorder.has_begun()
+            && self.reorder.behind(sequence) == 0;
+        is_in_hole || self.sequence.extend(sequence_number).is_some()
     }
 
-    /// Whether the place of the number in the sequence is past.
-    pub(crate) fn is_past(&self, sequence_number: u16) -> bool {
-        self.reorder.is_past(self.sequence.nearest(sequence_number))
+    /// Whether a packet belongs to the sequence heard so far, be it late.
+    pub(crate) fn is_continued_by(&self, header: &Header) -> bool {
+        let number = header.sequence_number;
+        if header.payload == Some(Payload::TelephoneEvent) {
+            // Keys that leap ahead have numbers of their own, and must not make audio late.
+            return self.is_in_sequence(number) && self.sequence.distance(number) <= MAX_LEAP;
+        }
+        let behind = self.reorder.behind(self.sequence.nearest(number));
+        self.is_in_sequence(number) || self.timeline.has_passed(header.timestamp, behind)
     }
 
     /// Takes a packet of the heard stream.
     pub(crate) fn accept(&mut self, header: &Header, bytes: &[u8], now: Instant) -> Fate {
         let sequence = self.sequence.nearest(header.sequence_number);
+        let nature = match self.reorder.judge(sequence, header, bytes) {
+            Order::Next | Order::Ahead => return self.accept_new(sequence, header, bytes, now),
+            Order::Late => Nature::Late,
+            Order::Duplicate => Nature::Copy,
+            Order::Other => Nature::Other,
+        };
+        if matches!(header.payload, Some(Payload::Audio(_))) {
+            self.keep_past(Past::new(sequence, nature, header, bytes), now)
+        } else {
+            self.reception.count(sequence);
+            self.accept_out_of_order(nature, header, bytes)
+        }
+    }
+
+    fn accept_new(
+        &mut self,
+        sequence: SequenceNumber,
+        header: &Header,
+        bytes: &[u8],
+        now: Instant,
+    ) -> Fate {
+        self.dismiss_past();
+        self.rewind.note_progress(header.arrival.at);
         self.sequence.advance(sequence);
         self.reception.count(sequence);
-        let order = self.reorder.judge(sequence);
-        if matches!(order, Order::Late | Order::Duplicate) {
-            return self.accept_out_of_order(order, header, bytes);
-        }
         self.watch_for_pause(header, now);
-        if order == Order::Next && !self.reorder.is_holding() {
-            self.reorder.pass(sequence);
+        if self.reorder.is_due(sequence) {
+            self.reorder.pass(sequence, Fingerprint::of(header, bytes));
             self.play(header, bytes, 0);
         } else {
             self.reorder.keep(sequence, *header, bytes);
@@ -138,6 +184,7 @@ impl Stream {
 
     /// Plays everything that waits; nothing more will come.
     pub(crate) fn finish(&mut self, now: Instant) {
+        self.dismiss_past();
         self.flush(now);
         self.digits.extend(self.keypad.release());
         self.framer.finish();
@@ -180,24 +227,6 @@ impl Stream {
     /// The figures that a receiver report is made of.
     pub(crate) const fn reception_mut(&mut self) -> &mut Reception {
         &mut self.reception
-    }
-
-    /// A packet whose place in the sequence is past may still tell of a key.
-    fn accept_out_of_order(&mut self, order: Order, header: &Header, bytes: &[u8]) -> Fate {
-        let event = match header.payload {
-            Some(Payload::TelephoneEvent) => TelephoneEvent::parse(bytes),
-            Some(Payload::Audio(_) | Payload::ComfortNoise) | None => None,
-        };
-        let Arrival { at, position } = header.arrival;
-        match event.filter(|event| self.keypad.wants(*event, header.timestamp, at)) {
-            Some(event) => {
-                let digits = self.keypad.handle(event, header.timestamp, position, at);
-                self.digits.extend(digits.into_iter().flatten());
-                Fate::Played
-            }
-            None if order == Order::Late => Fate::Late,
-            None => Fate::Duplicate,
-        }
     }
 
     fn begin_order(settings: &Settings, first: Arrival) -> Reorder {

@@ -97,13 +97,23 @@ impl Timeline {
         gap
     }
 
+    /// Takes note of sound that nobody here can decode, and gives how much was lost by it.
+    pub(crate) fn foreign(&mut self, audio: &Audio) -> Placement {
+        let Some(run) = &mut self.run else {
+            return Placement::default();
+        };
+        let gap = run.foreign(audio, self.end);
+        self.end += gap.lost + gap.silence;
+        gap
+    }
+
     /// Takes note of a telephone event (RFC 4733) in the stream and gives its position.
     pub(crate) fn telephone_event(&mut self, audio: &Audio, duration: u32, ended: bool) -> Samples {
         let position = self.run.as_mut().and_then(|run| {
             run.miss(audio.missing);
             run.telephone_event(audio, duration, ended)
         });
-        position.unwrap_or(audio.arrival)
+        position.unwrap_or(audio.arrival.saturating_sub(Samples(u64::from(duration))))
     }
 
     /// Counts packets that were given up before one that carries no time.
@@ -129,6 +139,12 @@ impl Timeline {
     pub(crate) fn delay_grew(&self, timestamp: u32, arrival: Samples) -> i64 {
         let run = self.run.as_ref();
         run.map_or(0, |run| run.delay_grew(timestamp, arrival))
+    }
+
+    /// Whether so many packets ago the run was about at this timestamp.
+    pub(crate) fn has_passed(&self, timestamp: u32, behind: u64) -> bool {
+        let run = self.run.as_ref();
+        run.is_some_and(|run| run.has_passed(timestamp, behind))
     }
 
     /// Where on the call clock a timestamp of the current run lies.

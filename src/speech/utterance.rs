@@ -29,6 +29,8 @@ use withheld::Withheld;
 /// frame is in one of them or in silence.
 pub struct Segmenter {
     settings: Arc<Settings>,
+    /// What takes their place when the open utterance ends.
+    next_settings: Option<Arc<Settings>>,
     detector: Box<dyn VoiceActivity>,
     /// Where the last input ended; the next one begins here.
     position: Option<Samples>,
@@ -49,6 +51,7 @@ impl Segmenter {
     pub fn new(settings: Arc<Settings>, detector: Box<dyn VoiceActivity>) -> Self {
         Self {
             settings,
+            next_settings: None,
             detector,
             position: None,
             law: Law::Pcmu,
@@ -100,6 +103,14 @@ impl Segmenter {
     pub fn handle_end(&mut self) {
         self.end_utterance();
         self.verdicts = Verdicts::default();
+    }
+
+    /// Goes on with other settings: at once if nobody speaks, else after this utterance.
+    pub fn adopt(&mut self, settings: Arc<Settings>) {
+        match self.phase {
+            Phase::Silence => self.settings = settings,
+            Phase::Speech { .. } => self.next_settings = Some(settings),
+        }
     }
 
     /// The next effect, until `None`.
@@ -244,6 +255,9 @@ impl Segmenter {
     fn end_utterance(&mut self) {
         if let Phase::Speech { parts, .. } = std::mem::replace(&mut self.phase, Phase::Silence) {
             parts.close(&mut self.outputs);
+            if let Some(settings) = self.next_settings.take() {
+                self.settings = settings;
+            }
             self.withheld.keep_last(self.pre_roll_capacity());
         }
     }

@@ -1,4 +1,9 @@
 //! Calls in virtual time: a switchboard, senders that make RTP, and a recogniser that answers when the test says so.
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "a test harness of which each test binary uses a part"
+)]
 #![expect(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -198,6 +203,28 @@ impl VirtualCalls {
             .extend(before.map(|(key, audio)| (name(key), audio)));
         self.perform();
         hindrances
+    }
+
+    /// Goes on in a new switchboard with what was saved some time before the crash; audio is lost with it.
+    pub(crate) fn crash(
+        &mut self,
+        saved: Vec<SavedCall>,
+        saved_at: Instant,
+        set_up: impl FnOnce(&mut Self),
+    ) {
+        let settings = Arc::new(self.switchboard.settings().clone());
+        let wall = WallClock::new(self.zero, jiff::Timestamp::UNIX_EPOCH);
+        self.switchboard = Switchboard::new(settings, wall);
+        self.heard.clear();
+        self.due.clear();
+        set_up(self);
+        for call in saved {
+            let resumed = self.switchboard.resume(call, saved_at, self.now);
+            for part in resumed.parts {
+                self.switchboard.handle_audio_lost(part.key, self.now);
+            }
+        }
+        self.perform();
     }
 
     fn reopen(&mut self, part: &UnsettledPart, audio: &[u8], due: Option<Instant>) {

@@ -33,6 +33,7 @@ impl Leg {
         &self,
         (utterance, part): (u64, u32),
         start: Samples,
+        lead_in: Samples,
         opened_at: jiff::Timestamp,
     ) -> PartLabel {
         PartLabel {
@@ -45,6 +46,7 @@ impl Leg {
             part,
             law: self.heard.map_or(Law::Pcmu, |heard| heard.law),
             start,
+            lead_in,
             opened_at,
         }
     }
@@ -76,6 +78,7 @@ impl Leg {
     pub(super) fn publish_loss(
         &self,
         (start, end): (Samples, Samples),
+        detail: Option<String>,
         outbox: &mut Outbox,
         now: Instant,
     ) {
@@ -85,7 +88,7 @@ impl Leg {
             end_ms: end.as_ms(),
             reason: GapReason::RtpLoss,
             recovered: false,
-            detail: None,
+            detail,
         };
         outbox.publish(&self.context.call_id, body, now);
     }
@@ -134,10 +137,11 @@ impl Leg {
         finality: Finality,
         recognition: Recognition,
     ) -> Transcript {
+        let audio_start = part.audio_start();
         let on_call_clock = |word: crate::asr::Word| WordTiming {
             text: word.text,
-            start_ms: (part.start + word.start).as_ms(),
-            end_ms: (part.start + word.end).as_ms(),
+            start_ms: (audio_start + word.start).as_ms(),
+            end_ms: (audio_start + word.end).as_ms(),
         };
         Transcript {
             channel: self.context.channel,

@@ -109,12 +109,14 @@ impl Leg {
         let instant = |moment: Moment| moment.at(saved_at);
         let expected = spec.expected_source;
         let receiver = Arc::clone(&settings.receiver);
-        let speech = Arc::clone(&settings.speech);
+        let speech = Arc::clone(settings.speech.of(spec.role));
         let mut feedback = Feedback::new(&context.call_id, context.channel);
         feedback.resume(saved.next_report.map(instant));
         let key = |(utterance, part)| context.part_key(utterance, part);
+        let receiver = Receiver::restore(saved.receiver, receiver, expected, saved_at);
         Self {
-            receiver: Receiver::restore(saved.receiver, receiver, expected, saved_at),
+            told_undecodable: receiver.statistics().counters.unknown_payload_type,
+            receiver,
             segmenter: Segmenter::restore(saved.segmenter, speech, settings.detector.detector()),
             open_part: saved.open_part.map(key),
             context,
@@ -138,7 +140,7 @@ impl Leg {
             let end = part.closed.map_or_else(open_end, |closed| closed.end);
             UnsettledPart {
                 key: self.context.part_key(part.utterance, part.part),
-                len: end.saturating_sub(part.start),
+                len: end.saturating_sub(part.audio_start()),
                 is_closed: part.closed.is_some(),
                 closed: part.closed,
             }
@@ -153,7 +155,7 @@ impl Leg {
     ) -> Option<PartLabel> {
         let mut undecided = self.parts.undecided();
         let found = undecided.find(|p| (p.utterance, p.part) == (utterance, part))?;
-        Some(self.label((utterance, part), found.start, opened_at))
+        Some(self.label((utterance, part), found.start, found.lead_in, opened_at))
     }
 
     /// The audio of a part is gone: what there was of it is a gap. Speech that goes on is another

@@ -1,11 +1,14 @@
 //! The routes: what is asked, of whom, and what comes back. `docs/openapi.json` describes the same
 //! to programs.
 
-#![expect(clippy::disallowed_methods, reason = "ids are made of the time of day")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "ids are made of the time of day, and ages are told"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -14,12 +17,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use ipnet::IpNet;
 
-use super::advertised::Advertised;
+use super::adjustable::Adjustable;
 use super::answer::{CallAnswer, CallList, EndedCall, EndingCall};
 use super::error::ApiError;
 use super::request::{self, CallChange, NewCall};
+use super::status::{Since, StatusAnswer};
 use super::workers::{Farewell, Workers};
 use crate::io::metrics::{self, Machine, ReceivingPorts, Scrape};
 use crate::io::provider::Provider;
@@ -29,11 +32,20 @@ use crate::io::publisher::Figures;
 #[derive(Debug)]
 pub(super) struct Api {
     pub(super) workers: Workers,
-    pub(super) advertised: Advertised,
-    pub(super) allowed_sources: Vec<IpNet>,
+    pub(super) adjustable: Adjustable,
     pub(super) recogniser: Arc<Provider>,
     pub(super) publisher: Arc<Figures>,
     pub(super) ports: ReceivingPorts,
+    pub(super) started: Instant,
+}
+
+impl Api {
+    /// Reads /proc beside the tasks of other clients.
+    async fn machine(&self) -> Machine {
+        let ports = self.ports.clone();
+        let read = tokio::task::spawn_blocking(move || Machine::read(&ports)).await;
+        read.unwrap_or_default()
+    }
 }
 
 type Shared = State<Arc<Api>>;
@@ -45,6 +57,7 @@ pub(super) fn router(api: Arc<Api>) -> Router {
         .route("/v1/calls", get(list).post(register))
         .route("/v1/calls/{id}", call)
         .route("/v1/openapi.json", get(openapi))
+        .route("/v1/status", get(status))
         .route("/metrics", get(metrics))
         .fallback(async || ApiError::NoSuchRoute)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
@@ -53,15 +66,16 @@ pub(super) fn router(api: Arc<Api>) -> Router {
 
 async fn register(State(api): Shared, request: Request) -> Result<Response, ApiError> {
     let new: NewCall = request::read(request.into_body()).await?;
-    let registration = new.registration(made_id, &api.allowed_sources)?;
+    let registration = new.registration(made_id, &api.adjustable.in_force().allowed_sources)?;
     let call = api.workers.register(registration).await?;
-    let call = CallAnswer::new(call, &mut api.advertised.routes());
+    let call = CallAnswer::new(call, &mut api.adjustable.in_force().advertised.routes());
     Ok((StatusCode::CREATED, Json(call)).into_response())
 }
 
 async fn list(State(api): Shared) -> Result<Json<CallList>, ApiError> {
     let calls = api.workers.list().await?;
-    let mut routes = api.advertised.routes();
+    let in_force = api.adjustable.in_force();
+    let mut routes = in_force.advertised.routes();
     let calls = calls
         .into_iter()
         .map(|call| CallAnswer::new(call, &mut routes));
@@ -72,7 +86,10 @@ async fn list(State(api): Shared) -> Result<Json<CallList>, ApiError> {
 
 async fn describe(State(api): Shared, id: IdInPath) -> Result<Json<CallAnswer>, ApiError> {
     let call = api.workers.describe(&named(id)?).await?;
-    Ok(Json(CallAnswer::new(call, &mut api.advertised.routes())))
+    Ok(Json(CallAnswer::new(
+        call,
+        &mut api.adjustable.in_force().advertised.routes(),
+    )))
 }
 
 async fn update(
@@ -82,9 +99,12 @@ async fn update(
 ) -> Result<Json<CallAnswer>, ApiError> {
     let id = named(id)?;
     let change: CallChange = request::read(request.into_body()).await?;
-    let update = change.update(&api.allowed_sources)?;
+    let update = change.update(&api.adjustable.in_force().allowed_sources)?;
     let call = api.workers.update(&id, update).await?;
-    Ok(Json(CallAnswer::new(call, &mut api.advertised.routes())))
+    Ok(Json(CallAnswer::new(
+        call,
+        &mut api.adjustable.in_force().advertised.routes(),
+    )))
 }
 
 async fn end(State(api): Shared, id: IdInPath, uri: Uri) -> Result<Response, ApiError> {
@@ -99,14 +119,25 @@ async fn end(State(api): Shared, id: IdInPath, uri: Uri) -> Result<Response, Api
     })
 }
 
+async fn status(State(api): Shared) -> Result<Json<StatusAnswer>, ApiError> {
+    let workers = api.workers.measure().await?;
+    let machine = api.machine().await;
+    let recogniser = &api.recogniser;
+    let since = Since {
+        started: api.started,
+        configured: api.adjustable.in_force().since,
+    };
+    let now = Instant::now();
+    let status = StatusAnswer::new(workers, recogniser, machine.kernel_drops(), since, now);
+    Ok(Json(status))
+}
+
 async fn metrics(State(api): Shared) -> Result<Response, ApiError> {
-    let ports = api.ports.clone();
-    let machine = tokio::task::spawn_blocking(move || Machine::read(&ports)).await;
     let scrape = Scrape {
         workers: api.workers.measure().await?,
         recogniser: Arc::clone(&api.recogniser),
         publisher: Arc::clone(&api.publisher),
-        machine: machine.unwrap_or_default(),
+        machine: api.machine().await,
     };
     let text = scrape.to_text().map_err(|_| ApiError::Overloaded)?;
     let content_type = HeaderValue::from_static(metrics::CONTENT_TYPE);

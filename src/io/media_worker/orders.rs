@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::{DATAGRAMS_PER_TICK, Worker, WorkerFigures};
+use super::{DATAGRAMS_PER_TICK, Worker, WorkerFigures, plug};
 use crate::call::conversation::{Call, CallUpdate, UpdateError};
 use crate::call::registration::Registration;
 use crate::call::snapshot::CallSnapshot;
-use crate::call::switchboard::{PortIndex, RegisterError};
+use crate::call::switchboard::{PortIndex, RegisterError, Settings};
+use crate::config::file;
 use crate::event::{Body, CallEnded, EndReason, Event};
 
 /// Orders obeyed in one tick; the rest waits for the next.
@@ -60,6 +61,13 @@ pub enum Command {
     List {
         /// What they look like.
         reply: oneshot::Sender<Vec<CallSnapshot>>,
+    },
+    /// Go on with other settings.
+    Adopt {
+        /// What calls have in common.
+        settings: Arc<Settings>,
+        /// The lines of the configuration; those of other workers are passed over.
+        lines: Vec<file::Line>,
     },
     /// Stop at once; another process goes on with the calls.
     HandOver,
@@ -149,6 +157,10 @@ impl Worker {
             Command::List { reply } => {
                 let calls = self.switchboard.calls();
                 drop(reply.send(calls.map(|call| call.snapshot(now)).collect()));
+            }
+            Command::Adopt { settings, lines } => {
+                let lines = lines.iter().filter_map(|line| plug(line, &self.sockets));
+                self.switchboard.adopt(settings, lines.collect());
             }
             Command::HandOver => self.is_handing_over = true,
             Command::Measure { reply } => drop(reply.send(self.measure(now))),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 
 use tokio::task::{Id, JoinSet};
-use tracing::error;
+use tracing::{Instrument, Span, error};
 
 use crate::asr::Recognition;
 use crate::call::PartKey;
@@ -57,10 +57,10 @@ impl Recognitions {
     }
 
     /// Begins a part: its session is opened at once, so that the handshake hides behind its first words.
-    pub(super) fn open(&mut self, key: PartKey, law: Law) -> Rc<PartAudio> {
+    pub(super) fn open(&mut self, key: PartKey, law: Law, span: Span) -> Rc<PartAudio> {
         let audio = PartAudio::new(law);
         self.open.insert(key, Rc::clone(&audio));
-        self.begin(key, Rc::clone(&audio));
+        self.begin(key, Rc::clone(&audio), span);
         audio
     }
 
@@ -70,6 +70,7 @@ impl Recognitions {
         key: PartKey,
         (law, g711): (Law, Vec<u8>),
         is_closed: bool,
+        span: Span,
     ) -> Rc<PartAudio> {
         let audio = PartAudio::new(law);
         audio.append(&g711);
@@ -78,14 +79,14 @@ impl Recognitions {
         } else {
             self.open.insert(key, Rc::clone(&audio));
         }
-        self.begin(key, Rc::clone(&audio));
+        self.begin(key, Rc::clone(&audio), span);
         audio
     }
 
-    fn begin(&mut self, key: PartKey, audio: Rc<PartAudio>) {
+    fn begin(&mut self, key: PartKey, audio: Rc<PartAudio>, span: Span) {
         self.audio.insert(key, Rc::clone(&audio));
         let (recogniser, reports) = (Rc::clone(&self.recogniser), Rc::clone(&self.reports));
-        let task = self.tasks.spawn_local(async move {
+        let recognise = async move {
             let interim = |text| reports.borrow_mut().push_back((key, Report::Interim(text)));
             let report = match recogniser.recognise(audio, interim).await {
                 Ok(recognition) => Report::Recognised(recognition),
@@ -96,7 +97,8 @@ impl Recognitions {
                 },
             };
             reports.borrow_mut().push_back((key, report));
-        });
+        };
+        let task = self.tasks.spawn_local(recognise.instrument(span));
         self.keys.insert(task.id(), key);
     }
 

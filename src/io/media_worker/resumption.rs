@@ -97,7 +97,8 @@ impl Worker {
         let in_memory = take_audio(&found.audio, &part);
         let audio = in_memory.or_else(|| spooled.as_ref()?.audio_of(part.len));
         if let Some(audio) = audio {
-            let audio = self.recognitions.reopen(key, audio, part.is_closed);
+            let span = self.part_span(key);
+            let audio = self.recognitions.reopen(key, audio, part.is_closed, span);
             return self
                 .spooling
                 .reopen((key, Box::new(label)), audio, part.closed, ordinal);

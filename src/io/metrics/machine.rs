@@ -1,5 +1,6 @@
 //! The process and the kernel's receive queues, as /proc shows them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -51,6 +52,11 @@ impl Machine {
         }
     }
 
+    /// Datagrams that the kernel dropped because a receive buffer was full.
+    pub fn kernel_drops(&self) -> Option<u64> {
+        self.queues.map(|queues| queues.drops)
+    }
+
     pub(super) fn encode(&self, page: &mut Page<'_>) -> fmt::Result {
         if let Some(queues) = self.queues {
             queues.encode(page)?;
@@ -62,25 +68,43 @@ impl Machine {
     }
 }
 
-impl Queues {
-    fn read(ports: &ReceivingPorts) -> io::Result<Self> {
-        let table = match ports.address {
+impl ReceivingPorts {
+    /// Ports of the range that some process of this host receives on, at this address or at one that
+    /// keeps us from it, with the inodes of their sockets.
+    pub fn held(&self) -> BTreeMap<u16, u64> {
+        let table = self.table().unwrap_or_default();
+        let sockets = table.lines().skip(1).filter_map(parse_socket);
+        let is_in_the_way = |socket: &Socket| {
+            let any = socket.address.is_unspecified() || self.address.is_unspecified();
+            self.range.contains(socket.port) && (any || socket.address == self.address)
+        };
+        sockets
+            .filter(is_in_the_way)
+            .map(|socket| (socket.port, socket.inode))
+            .collect()
+    }
+
+    fn table(&self) -> io::Result<String> {
+        fs::read_to_string(match self.address {
             IpAddr::V4(_) => "/proc/self/net/udp",
             IpAddr::V6(_) => "/proc/self/net/udp6",
-        };
-        Ok(Self::of(&fs::read_to_string(table)?, ports))
+        })
+    }
+}
+
+impl Queues {
+    fn read(ports: &ReceivingPorts) -> io::Result<Self> {
+        Ok(Self::of(&ports.table()?, ports))
     }
 
     fn of(table: &str, ports: &ReceivingPorts) -> Self {
         let mut sum = Self::default();
-        for line in table.lines().skip(1) {
-            if let Some((address, port, queue)) = parse_socket(line)
-                && address == ports.address
-                && ports.range.contains(port)
-            {
-                sum.drops += queue.drops;
-                sum.bytes += queue.bytes;
-            }
+        let sockets = table.lines().skip(1).filter_map(parse_socket);
+        let is_ours =
+            |socket: &Socket| socket.address == ports.address && ports.range.contains(socket.port);
+        for socket in sockets.filter(is_ours) {
+            sum.drops += socket.drops;
+            sum.bytes += socket.queued;
         }
         sum
     }
@@ -99,17 +123,28 @@ impl Queues {
     }
 }
 
-/// One line of /proc/net/udp: `sl local remote st tx:rx … drops`.
-fn parse_socket(line: &str) -> Option<(IpAddr, u16, Queues)> {
-    let mut fields = line.split_ascii_whitespace();
-    let (address, port) = fields.nth(1)?.split_once(':')?;
-    let (_tx, rx) = fields.nth(2)?.split_once(':')?;
-    let queue = Queues {
-        bytes: u64::from_str_radix(rx, 16).ok()?,
-        drops: fields.next_back()?.parse().ok()?,
-    };
-    let port = u16::from_str_radix(port, 16).ok()?;
-    Some((parse_address(address)?, port, queue))
+/// One line of /proc/net/udp: `sl local remote st tx:rx tr:when retrnsmt uid timeout inode … drops`.
+#[derive(Clone, Copy, Debug)]
+struct Socket {
+    address: IpAddr,
+    port: u16,
+    /// Bytes that wait to be received.
+    queued: u64,
+    inode: u64,
+    drops: u64,
+}
+
+fn parse_socket(line: &str) -> Option<Socket> {
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let (address, port) = fields.get(1)?.split_once(':')?;
+    let (_tx, rx) = fields.get(4)?.split_once(':')?;
+    Some(Socket {
+        address: parse_address(address)?,
+        port: u16::from_str_radix(port, 16).ok()?,
+        queued: u64::from_str_radix(rx, 16).ok()?,
+        inode: fields.get(9)?.parse().ok()?,
+        drops: fields.last()?.parse().ok()?,
+    })
 }
 
 /// The kernel prints each 32-bit word of an address as the host holds it.

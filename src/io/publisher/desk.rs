@@ -17,7 +17,7 @@ use tracing::{error, info};
 
 use super::backlog::Backlog;
 use super::durability::{Change, Durability, Written};
-use super::figures::{Figures, count};
+use super::figures::{Figures, count, show};
 use super::hub::{Archive, Hub};
 use super::{After, Posted};
 use crate::config::file;
@@ -122,6 +122,7 @@ impl Desk {
         }
         let released_seq = self.durability.released_seq();
         self.hub.release(released_seq);
+        show(&self.hub.figures.withheld, self.durability.withheld());
         while let Some((_, after)) = self.afters.pop_front_if(|(seq, _)| *seq < released_seq) {
             after();
         }
@@ -213,6 +214,8 @@ impl Desk {
         match change {
             Some(Change::Lost) => {
                 error!(%reason, "lines are not journaled");
+                show(&self.hub.figures.journal_failed, 1);
+                count(&self.hub.figures.journal_outages);
                 let message = format!(
                     "lines from here on are not journaled and cannot be resumed from after a restart: {reason}"
                 );
@@ -221,6 +224,7 @@ impl Desk {
             }
             Some(Change::Mended { missing }) => {
                 info!(missing, "lines are journaled again");
+                show(&self.hub.figures.journal_failed, 0);
                 let message =
                     format!("lines are journaled again; {missing} are missing ({reason})");
                 self.ask(Request::Mended);

@@ -10,6 +10,9 @@ pub struct Figures {
     pub(super) readers: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) slow: AtomicU64,
+    pub(super) withheld: AtomicU64,
+    pub(super) journal_failed: AtomicU64,
+    pub(super) journal_outages: AtomicU64,
 }
 
 impl Figures {
@@ -33,6 +36,21 @@ impl Figures {
         read(&self.refused)
     }
 
+    /// Lines that wait for the journal before readers get them.
+    pub fn withheld(&self) -> f64 {
+        read(&self.withheld)
+    }
+
+    /// 1 while lines are not journaled that ought to be.
+    pub fn journal_failed(&self) -> f64 {
+        read(&self.journal_failed)
+    }
+
+    /// How often that began.
+    pub fn journal_outages(&self) -> f64 {
+        read(&self.journal_outages)
+    }
+
     /// Readers closed because they did not keep up.
     pub fn slow(&self) -> f64 {
         read(&self.slow)
@@ -42,6 +60,11 @@ impl Figures {
 /// Adds one.
 pub(super) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Shows a value that may fall.
+pub(super) fn show(gauge: &AtomicU64, value: u64) {
+    gauge.store(value, Ordering::Relaxed);
 }
 
 fn read(counter: &AtomicU64) -> f64 {

@@ -55,7 +55,7 @@ impl Log {
     /// beginning was lost with the disk.
     ///
     /// # Errors
-    /// When the disk takes it not; the log is then empty, and what was in it is not needed to go on.
+    /// When the disk does not take it; the log is then empty, and what was in it is not needed.
     pub(super) fn append(&mut self, changes: Vec<Change>) -> io::Result<()> {
         if self.sizes.back().is_some_and(|&size| size >= SEGMENT_BYTES) {
             self.segment = None;

@@ -154,7 +154,7 @@ impl Shelf {
         let mut g711 = Vec::new();
         file.read_to_end(&mut g711)?;
         // A part may be known to end before what was kept of it.
-        let len = closed.end.0.saturating_sub(header.label.start.0);
+        let len = closed.end.0.saturating_sub(header.label.audio_start().0);
         g711.truncate(usize::try_from(len).unwrap_or(usize::MAX));
         Ok((header.label, g711))
     }

@@ -16,6 +16,7 @@ pub(in crate::io) fn label(call_id: &str, utterance: u64) -> PartLabel {
         part: 0,
         law: Law::Pcmu,
         start: Samples(utterance * 8_000),
+        lead_in: Samples::ZERO,
         opened_at: jiff::Timestamp::UNIX_EPOCH,
     }
 }

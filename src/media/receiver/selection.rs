@@ -4,13 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::{Counters, ExpectedSource, Output, Payload, Receiver};
-use crate::media::CallClock;
 use crate::media::dtmf::TelephoneEvent;
 use crate::media::health::Trouble;
 use crate::media::packet::Packet;
 use crate::media::probation::{Refused, StreamId};
 use crate::media::reorder::{Arrival, Header};
-use crate::media::stream::Fate;
+use crate::media::stream::{Decided, Fate};
+use crate::media::{CallClock, Samples, Ssrc};
 
 impl Receiver {
     /// Whether the leg may be sent to from there at all; RTCP has a port of its own.
@@ -73,7 +73,10 @@ impl Receiver {
             Some(heard) if heard.id == id && heard.goes_on_with(&header) => {
                 self.hear(&header, packet, now);
             }
-            _ if payload.is_none() => self.refuse_payload(packet.payload_type, source, now),
+            _ if payload.is_none() => {
+                self.miss_foreign(id, &header, packet.payload);
+                self.refuse_payload(packet.payload_type, source, now);
+            }
             _ => self.try_out(id, &header, packet.payload, now),
         }
     }
@@ -94,6 +97,7 @@ impl Receiver {
             return;
         };
         let fate = heard.accept(header, packet.payload, now);
+        self.counters.count_decided(heard.stream.take_decided());
         if header.payload.is_none() {
             self.refuse_payload(packet.payload_type, self.pinned(), now);
         } else {
@@ -133,12 +137,24 @@ impl Receiver {
         }
     }
 
+    /// The heard sender speaks in another stream and codec: what it says is lost.
+    fn miss_foreign(&mut self, id: StreamId, header: &Header, bytes: &[u8]) {
+        let Some(heard) = &mut self.heard else {
+            return;
+        };
+        let at = header.arrival.at;
+        let silent = at.saturating_duration_since(heard.last_arrival);
+        if heard.id.source == id.source && silent >= TOOK_OVER {
+            heard.stream.hear_foreign(header, bytes);
+        }
+    }
+
     /// Keeps a packet of a stream that is not heard, or not yet.
     fn try_out(&mut self, id: StreamId, header: &Header, bytes: &[u8], now: Instant) {
         if let Some(heard) = &self.heard {
             let is_key = header.payload == Some(Payload::TelephoneEvent);
-            if is_key && heard.id.source == id.source && heard.id.ssrc != id.ssrc {
-                return self.hear_foreign_key(header, bytes, now);
+            if is_key && heard.id.source == id.source {
+                return self.hear_foreign_key(id.ssrc, header, bytes, now);
             }
         }
         let refused = self.probation.offer(id, *header, bytes);
@@ -154,8 +170,9 @@ impl Receiver {
         }
     }
 
-    /// SIPp and some gateways signal keys in a stream of its own beside the audio.
-    fn hear_foreign_key(&mut self, header: &Header, bytes: &[u8], now: Instant) {
+    /// SIPp and some gateways signal keys in a stream of its own beside the audio, or with numbers
+    /// of their own under its SSRC.
+    fn hear_foreign_key(&mut self, ssrc: Ssrc, header: &Header, bytes: &[u8], now: Instant) {
         let number = Some(header.sequence_number);
         let is_repeated = std::mem::replace(&mut self.foreign_number, number) == number;
         self.counters.count(if is_repeated {
@@ -163,8 +180,13 @@ impl Receiver {
         } else {
             Fate::Played
         });
-        if let Some(event) = TelephoneEvent::parse(bytes) {
-            let position = header.arrival.position;
+        let heard = self.heard.as_mut().filter(|heard| heard.id.ssrc == ssrc);
+        if let Some(heard) = heard {
+            heard.stream.hear_key(header, bytes);
+            self.collect_digits();
+        } else if let Some(event) = TelephoneEvent::parse(bytes) {
+            let pressed_for = Samples(u64::from(event.duration));
+            let position = header.arrival.position.saturating_sub(pressed_for);
             let digits = self
                 .foreign_keypad
                 .handle(event, header.timestamp, position, now);
@@ -185,7 +207,14 @@ impl Counters {
             Fate::Played => self.played += 1,
             Fate::Late => self.late += 1,
             Fate::Duplicate => self.duplicate += 1,
+            Fate::Undecided => {}
         }
+    }
+
+    pub(super) fn count_decided(&mut self, decided: Decided) {
+        self.played += decided.played;
+        self.late += decided.late;
+        self.duplicate += decided.duplicate;
     }
 
     pub(super) fn refuse(&mut self, refused: Refused, heard: Option<StreamId>) {
@@ -214,6 +243,9 @@ const MAX_PAYLOAD: usize = 8_000;
 /// Packets of a successor that came this long before the last one of the heard stream are still
 /// heard: the network may have swapped them.
 pub(super) const OVERLAP: Duration = Duration::from_millis(60);
+
+/// A stream in another codec stands for the heard one when that has been silent for so long.
+const TOOK_OVER: Duration = Duration::from_millis(200);
 
 /// Packets without one of audio between them after which a leg is said to be undecodable: half a
 /// second of them.

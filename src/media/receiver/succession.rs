@@ -39,11 +39,23 @@ impl Receiver {
 
     /// Whether the candidate is to be heard from now on.
     pub(super) fn may_succeed(&self, candidate: &Candidate, now: Instant) -> bool {
-        candidate.is_proven()
-            && self.heard.as_ref().is_none_or(|heard| {
-                let silent = now.saturating_duration_since(heard.last_arrival);
-                silent >= self.patience(heard, candidate)
-            })
+        let Some(heard) = &self.heard else {
+            return self.may_begin(candidate, now);
+        };
+        let silent = now.saturating_duration_since(heard.last_arrival);
+        candidate.is_proven() && silent >= self.patience(heard, candidate)
+    }
+
+    /// Whether the leg is to begin with the candidate.
+    fn may_begin(&self, candidate: &Candidate, now: Instant) -> bool {
+        let waited = now.saturating_duration_since(candidate.began) >= BURST_AT_START;
+        let is_likely = candidate.is_proven() && (candidate.keeps_time() || waited);
+        (is_likely && !self.is_contended(candidate)) || candidate.is_steady()
+    }
+
+    fn is_contended(&self, candidate: &Candidate) -> bool {
+        let mut others = self.probation.iter();
+        others.any(|other| candidate.is_contended_by(other))
     }
 
     /// How long the heard stream must have been silent before the candidate takes over.
@@ -62,22 +74,26 @@ impl Receiver {
         }
     }
 
-    /// Hears a candidate of the pinned sender whose time has come without another packet of it.
+    /// Hears a candidate whose time has come without another packet of it: the first of a leg, or
+    /// one of the pinned sender.
     pub(super) fn hear_successor(&mut self, now: Instant) {
-        let Some(heard) = &self.heard else {
-            return;
-        };
+        let pinned = self.remote();
         let successor = self.probation.iter().find(|candidate| {
-            candidate.id.source == heard.id.source && self.may_succeed(candidate, now)
+            let is_known = pinned.is_none_or(|pinned| candidate.id.source == pinned);
+            is_known && self.may_succeed(candidate, now)
         });
         if let Some(id) = successor.map(|candidate| candidate.id) {
             self.switch_to(id, now);
         }
     }
 
-    /// When the next candidate of the pinned sender may be heard.
+    /// When the next candidate of the pinned sender, or the first of the leg, may be heard.
     pub(super) fn succession_deadline(&self) -> Option<Instant> {
-        let heard = self.heard.as_ref()?;
+        let Some(heard) = &self.heard else {
+            let mut candidates = self.probation.iter();
+            let first = candidates.find(|one| one.is_proven() && !self.is_contended(one))?;
+            return first.began.checked_add(BURST_AT_START);
+        };
         let deadline = |candidate: &Candidate| {
             let is_due = candidate.is_proven() && candidate.id.source == heard.id.source;
             let patience = self.patience(heard, candidate);
@@ -90,7 +106,7 @@ impl Receiver {
 
     /// At the end of a leg, hears who would have been heard had the leg gone on.
     pub(super) fn hear_last(&mut self, now: Instant) {
-        let last_words = self.probation.iter().find(|candidate| match &self.heard {
+        let last_words = self.probation.iter().filter(|candidate| match &self.heard {
             None => true,
             Some(heard) => {
                 // One that went on beside the heard stream is no successor.
@@ -99,7 +115,12 @@ impl Receiver {
                 is_newer && candidate.is_proven() && (is_known || self.may_succeed(candidate, now))
             }
         });
-        if let Some(id) = last_words.map(|candidate| candidate.id) {
+        let longest = match &self.heard {
+            None => last_words.max_by_key(|candidate| candidate.packets.len()),
+            Some(_) => last_words.min_by_key(|candidate| candidate.began),
+        };
+        let id = longest.map(|candidate| candidate.id);
+        if let Some(id) = id {
             self.switch_to(id, now);
         }
     }
@@ -122,6 +143,7 @@ impl Receiver {
                 let fate = heard.accept(&stored.header, &stored.bytes, now);
                 self.counters.count(fate);
             }
+            self.counters.count_decided(heard.stream.take_decided());
         }
         self.undecodable = 0;
         self.collect_digits();
@@ -158,17 +180,9 @@ impl Receiver {
 }
 
 impl Heard {
-    /// Whether a packet of the stream belongs to the sequence heard so far. After a silence,
-    /// numbers that were there before are those of a sender that began anew a little further back.
+    /// Whether a packet of the stream belongs to the sequence heard so far.
     pub(super) fn goes_on_with(&self, header: &Header) -> bool {
-        let number = header.sequence_number;
-        let silent = header
-            .arrival
-            .at
-            .saturating_duration_since(self.last_arrival);
-        let is_rewound = silent >= REWIND && self.stream.is_past(number);
-        let is_event = header.payload == Some(Payload::TelephoneEvent);
-        self.stream.is_in_sequence(number) && (is_event || !is_rewound)
+        self.stream.is_continued_by(header)
     }
 
     pub(super) fn accept(&mut self, header: &Header, bytes: &[u8], now: Instant) -> Fate {
@@ -192,5 +206,6 @@ impl Heard {
     }
 }
 
-/// After so long a silence no packet of the old sequence is still on its way.
-const REWIND: Duration = Duration::from_secs(1);
+/// What came at once may be a flood, or the burst with which some senders begin: after so long it is
+/// taken for the latter, if nobody else contends for the leg.
+const BURST_AT_START: Duration = Duration::from_millis(100);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Arrival, Header, Reorder, Stored};
+use super::{Arrival, Fingerprint, Header, REMEMBERED, Reorder, Stored};
 use crate::media::Samples;
 use crate::media::sequence::SequenceNumber;
 use crate::media::settings::Payload;
@@ -15,6 +15,7 @@ use crate::moment::Moment;
 pub(crate) struct SavedReorder {
     next: Option<SequenceNumber>,
     history: u128,
+    fingerprints: Vec<Fingerprint>,
     held: Vec<(SequenceNumber, SavedPacket)>,
     hold_until: Option<Moment>,
 }
@@ -36,6 +37,7 @@ impl Reorder {
         SavedReorder {
             next: self.next,
             history: self.history,
+            fingerprints: self.fingerprints.to_vec(),
             held: held
                 .map(|(sequence, stored)| (*sequence, SavedPacket::new(stored, now)))
                 .collect(),
@@ -45,10 +47,12 @@ impl Reorder {
 
     pub(crate) fn restore(saved: SavedReorder, wait: Duration, saved_at: Instant) -> Self {
         let held = saved.held.into_iter();
+        let unknown = |_| [Fingerprint::default(); REMEMBERED];
         Self {
             wait,
             next: saved.next,
             history: saved.history,
+            fingerprints: saved.fingerprints.try_into().unwrap_or_else(unknown),
             held: held
                 .map(|(sequence, packet)| (sequence, packet.restore(saved_at)))
                 .collect(),

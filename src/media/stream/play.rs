@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::Stream;
 use crate::media::dtmf::TelephoneEvent;
+use crate::media::packet::NO_SOUND;
 use crate::media::quiet::Quiet;
 use crate::media::reorder::Header;
 use crate::media::settings::Payload;
@@ -23,6 +24,7 @@ impl Stream {
         match header.payload {
             // A keep-alive without payload (RFC 6263 §4.2) has no place in time.
             Some(Payload::Audio(law)) if !bytes.is_empty() => self.play_audio(law, bytes, &audio),
+            None if bytes.len() > NO_SOUND => self.play_foreign(&Audio { len: 0, ..audio }),
             Some(Payload::Audio(_)) | None => self.timeline.miss(missing),
             Some(Payload::ComfortNoise) => {
                 let gap = self.timeline.comfort_noise(&Audio { len: 0, ..audio });
@@ -32,6 +34,26 @@ impl Stream {
         }
     }
 
+    /// Takes sound in another codec that came under another SSRC in place of the heard stream.
+    pub(crate) fn hear_foreign(&mut self, header: &Header, bytes: &[u8]) {
+        if bytes.len() > NO_SOUND {
+            self.play_foreign(&Audio {
+                timestamp: header.timestamp,
+                len: 0,
+                marker: header.marker,
+                missing: 0,
+                arrival: header.arrival.position,
+            });
+        }
+    }
+
+    fn play_foreign(&mut self, audio: &Audio) {
+        let gap = self.timeline.foreign(audio);
+        self.total.lost_samples += gap.lost.0;
+        self.framer.push_silence(gap.silence);
+        self.framer.push_undecodable(gap.lost);
+    }
+
     fn play_audio(&mut self, law: Law, bytes: &[u8], audio: &Audio) {
         self.reception.follow_jitter(audio.timestamp, audio.arrival);
         let placement = self.timeline.place(audio);
@@ -39,6 +61,18 @@ impl Stream {
         let heard = self.correct_clock(law, bytes);
         self.framer
             .push_audio(law, heard, placement.telephone_event);
+    }
+
+    /// Takes a key whose packets have numbers of their own.
+    pub(crate) fn hear_key(&mut self, header: &Header, bytes: &[u8]) {
+        let audio = Audio {
+            timestamp: header.timestamp,
+            len: 0,
+            marker: header.marker,
+            missing: 0,
+            arrival: header.arrival.position,
+        };
+        self.play_event(bytes, &audio, header.arrival.at);
     }
 
     fn play_event(&mut self, bytes: &[u8], audio: &Audio, at: Instant) {

@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::Stream;
+use super::{Decided, Stream};
 use crate::media::dtmf::{Digit, Keypad, SavedKeypad};
 use crate::media::framer::{Framer, SavedFramer};
 use crate::media::quiet::Quiet;
 use crate::media::reception::Reception;
 use crate::media::reorder::{Reorder, SavedReorder};
+use crate::media::rewind::Rewind;
 use crate::media::sequence::SequenceExtender;
 use crate::media::settings::Settings;
 use crate::media::statistics::Statistics;
@@ -53,6 +54,9 @@ impl Stream {
         Self {
             sequence: saved.sequence,
             reorder: Reorder::restore(saved.reorder, settings.reorder_wait, saved_at),
+            // What was undecided went with the process that kept it.
+            rewind: Rewind::default(),
+            decided: Decided::default(),
             reception: saved.reception,
             timeline: saved.timeline,
             framer: Framer::restore(saved.framer, settings.concealment),

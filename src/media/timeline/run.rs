@@ -15,6 +15,10 @@ pub(super) struct Run {
     offset: i64,
     /// Duration of the longest recent packet, the measure of a lost one.
     packet_len: u32,
+    /// How many packets in a row were as long.
+    alike: u32,
+    /// Whether sound came since the last audio that nobody here can decode.
+    is_foreign: bool,
     /// How much later than its position the last packet came.
     lateness: i64,
     /// Missing packets not yet made into time.
@@ -44,6 +48,8 @@ impl Run {
             media_time: i64::from(audio.len),
             offset: start,
             packet_len: audio.len,
+            alike: 1,
+            is_foreign: false,
             lateness: audio.arrival.0.cast_signed() - start,
             missing: 0,
             is_silent: false,
@@ -71,6 +77,11 @@ impl Run {
     pub(super) fn place(&mut self, audio: &Audio, end: Samples) -> Placement {
         let gap = self.gap(audio.timestamp);
         self.missing += audio.missing;
+        self.alike = if audio.len == self.packet_len {
+            self.alike.saturating_add(1)
+        } else {
+            0
+        };
         self.packet_len = (self.packet_len - self.packet_len / 16).max(audio.len);
         let filled = self.fill(gap, audio.marker, end);
         let media_time = self.media_time + gap;
@@ -82,6 +93,7 @@ impl Run {
         self.expected = audio.timestamp.wrapping_add(audio.len);
         self.missing = 0;
         self.is_silent = false;
+        self.is_foreign = false;
         self.forgive(end + filled.lost + filled.silence + Samples(u64::from(audio.len)));
         Placement {
             telephone_event,
@@ -134,6 +146,28 @@ impl Run {
         Some(Samples(u64::try_from(position).unwrap_or(0)))
     }
 
+    /// Sound in another codec: by arrival, for its timestamps may count in another clock.
+    pub(super) fn foreign(&mut self, audio: &Audio, end: Samples) -> Placement {
+        let packet_len = i64::from(self.packet_len);
+        let until = audio.arrival.0.cast_signed() - self.lateness + packet_len;
+        let Ok(len @ 1..) = u64::try_from(until - end.0.cast_signed()) else {
+            return Placement::default();
+        };
+        let missing = self.missing + audio.missing;
+        let at_most = missing.saturating_mul(u64::from(self.packet_len)) + FOREIGN_PACKET;
+        let lost = len.min(at_most);
+        self.media_time += len.cast_signed();
+        let len_on_wire = u32::try_from(len).unwrap_or(u32::MAX);
+        self.expected = self.expected.wrapping_add(len_on_wire);
+        self.missing = 0;
+        self.is_foreign = true;
+        Placement {
+            lost: Samples(lost),
+            silence: Samples(len - lost),
+            ..Placement::default()
+        }
+    }
+
     /// What fills a gap of so many samples before a packet.
     fn fill(&self, gap: i64, marker: bool, end: Samples) -> Placement {
         let Ok(len) = u64::try_from(gap) else {
@@ -141,7 +175,7 @@ impl Run {
         };
         let by_event = u64::try_from(self.covered_by_event(gap)).unwrap_or(0);
         let explained = self.missing.saturating_mul(u64::from(self.packet_len));
-        let lost = if self.is_silent && marker {
+        let lost = if self.is_silent && marker || self.were_swallowed(explained, len) {
             0
         } else {
             explained.min(len.saturating_sub(by_event))
@@ -161,6 +195,12 @@ impl Run {
             lost_first: marker,
             telephone_event: false,
         }
+    }
+
+    /// Whether numbers are missing that had no time of their own, so that they were no audio:
+    /// Asterisk swallows the keys of the phone it speaks for, and keeps the numbers.
+    fn were_swallowed(&self, explained: u64, gap: u64) -> bool {
+        self.alike >= UNIFORM && explained >= gap + 2 * u64::from(self.packet_len)
     }
 
     fn covered_by_event(&self, gap: i64) -> i64 {
@@ -201,7 +241,18 @@ impl Run {
         let gap = self.gap(audio.timestamp);
         let overlap = i64::from(self.packet_len.max(audio.len));
         let early = self.position(gap) - audio.arrival.0.cast_signed();
-        gap < -overlap || (gap > 0 && early > TOLERANCE + (-self.lateness).max(0))
+        let is_foreign_clock = self.is_foreign && gap.abs() > 2 * overlap;
+        is_foreign_clock
+            || gap < -overlap
+            || (gap > 0 && early > TOLERANCE + (-self.lateness).max(0))
+    }
+
+    /// Whether so many packets ago the run was about at this timestamp; pauses may lie between.
+    pub(super) fn has_passed(&self, timestamp: u32, behind: u64) -> bool {
+        let passed = -self.gap(timestamp);
+        let behind = i64::try_from(behind).unwrap_or(i64::MAX);
+        let least = behind.saturating_mul(i64::from(self.packet_len)) / 2;
+        behind > 0 && (least..=MAX_JAM).contains(&passed)
     }
 
     /// Samples from the end of the audio so far to this timestamp.
@@ -217,6 +268,15 @@ impl Run {
 
 /// How much earlier than ever before a packet may come before its timestamp is disbelieved: 1 s.
 const TOLERANCE: i64 = 8_000;
+
+/// Packets of one length after which their number tells their time.
+const UNIFORM: u32 = 10;
+
+/// Longest time that one packet in another codec stands for: 300 ms, with what jitter adds.
+const FOREIGN_PACKET: u64 = 2_400;
+
+/// What came earlier than this, a minute ago, is not late any more.
+const MAX_JAM: i64 = 480_000;
 
 /// Debt of overlapping packets at which the timestamps are disbelieved: 100 ms.
 const MAX_DEBT: i64 = 800;

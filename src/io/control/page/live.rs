@@ -167,7 +167,8 @@ async fn look(api: &Api) -> String {
     let total = calls.len();
     calls.sort_by_key(|call| (!is_troubled(call), call.call.duration_ms));
     calls.truncate(MAX_CALLS);
-    let mut routes = api.advertised.routes();
+    let in_force = api.adjustable.in_force();
+    let mut routes = in_force.advertised.routes();
     let calls = calls
         .into_iter()
         .map(|call| CallAnswer::new(call, &mut routes))
