@@ -2,7 +2,6 @@
 //! `CALLSCRIBE_LONG=1` runs for minutes what otherwise takes seconds.
 #![expect(
     clippy::disallowed_methods,
-    clippy::disallowed_types,
     clippy::print_stdout,
     clippy::unwrap_used,
     reason = "tests of the whole program live in real time, what fails here fails the test, and \
