@@ -8,6 +8,7 @@ pub mod auth;
 pub mod endpoint;
 pub mod failure;
 pub mod message;
+pub mod pace;
 pub mod quota;
 pub mod retry;
 pub mod seam;

@@ -34,6 +34,13 @@ use crate::media::Frame;
 pub enum Output {
     /// Give the line to the publisher.
     Publish(Event),
+    /// Give the last line of a part to the publisher. Its audio need not be kept once the line is safe.
+    Settle {
+        /// The part.
+        key: PartKey,
+        /// The line.
+        event: Event,
+    },
     /// Begin to recognise: open a session, its audio follows.
     OpenPart {
         /// The part.
@@ -146,11 +153,20 @@ impl Outbox {
     }
 
     fn publish(&mut self, call_id: &Arc<str>, body: Body, now: Instant) {
-        let call_id = Some(Arc::clone(call_id));
-        self.push(Output::Publish(Event {
+        let event = self.event(call_id, body, now);
+        self.push(Output::Publish(event));
+    }
+
+    fn settle(&mut self, key: PartKey, call_id: &Arc<str>, body: Body, now: Instant) {
+        let event = self.event(call_id, body, now);
+        self.push(Output::Settle { key, event });
+    }
+
+    fn event(&self, call_id: &Arc<str>, body: Body, now: Instant) -> Event {
+        Event {
             at: self.wall.at(now),
-            call_id,
+            call_id: Some(Arc::clone(call_id)),
             body,
-        }));
+        }
     }
 }

@@ -171,6 +171,13 @@ impl Leg {
         self.publish_settled(outbox, now);
     }
 
+    /// The audio of a part waits on disk, for the recogniser is away.
+    pub fn handle_postponed(&mut self, (utterance, part): (u64, u32)) {
+        if let Some(part) = self.parts.find(utterance, part) {
+            part.is_late = true;
+        }
+    }
+
     /// The recogniser has a first guess at an open part.
     pub fn handle_interim(
         &mut self,
@@ -268,6 +275,11 @@ impl Leg {
     /// Whether every part has been settled.
     pub fn is_settled(&self) -> bool {
         self.parts.is_empty()
+    }
+
+    /// Whether it is settled but for parts that wait on disk.
+    pub fn is_waiting(&self) -> bool {
+        self.parts.are_late()
     }
 
     /// Where the audio of the leg ends on the call clock, so far.
@@ -442,7 +454,8 @@ impl Leg {
                 let key = self.context.part_key(utterance, part);
                 self.open_part = Some(key);
                 self.parts.open(utterance, part, start, lead_in);
-                let label = Box::new(self.label((utterance, part), start, lead_in, outbox, now));
+                let at = outbox.wall.at(now);
+                let label = Box::new(self.label((utterance, part), start, lead_in, at));
                 outbox.push(Output::OpenPart { key, label });
             }
             speech::Output::LeadIn(frame) | speech::Output::Audio(frame) => {

@@ -2,8 +2,6 @@
 
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
-
 use crate::asr::Recognition;
 use crate::asr::seam::Seam;
 use crate::event::GapReason;
@@ -14,6 +12,11 @@ use crate::media::Samples;
 pub enum Outcome {
     /// It has its final text.
     Recognised(Recognition),
+    /// Readers have its line already, from before a restart.
+    Told {
+        /// Whether it was a text.
+        is_text: bool,
+    },
     /// It will have none.
     Unrecognised {
         /// Why.
@@ -40,6 +43,8 @@ pub struct Part {
     pub revision: u32,
     /// The end of the part before, once that has its text and if there is a lead-in to find it in.
     before: Option<Seam>,
+    /// Whether its audio waits on disk, or did, for the recogniser was away.
+    pub is_late: bool,
     outcome: Option<Outcome>,
 }
 
@@ -64,7 +69,7 @@ impl Part {
 }
 
 /// What is known of a part once it is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Closed {
     /// Where it ends on the call clock.
     pub end: Samples,
@@ -95,6 +100,7 @@ impl Parts {
             closed,
             revision: 0,
             before,
+            is_late: false,
             outcome,
         });
     }
@@ -150,6 +156,12 @@ impl Parts {
     /// The parts whose outcome is not known, oldest first.
     pub fn undecided(&self) -> impl Iterator<Item = &Part> {
         self.waiting.iter().filter(|part| part.outcome.is_none())
+    }
+
+    /// Whether nothing is left but parts that wait on disk.
+    pub fn are_late(&self) -> bool {
+        let mut undecided = self.undecided();
+        undecided.all(|part| part.is_late && part.closed.is_some())
     }
 
     /// Whether every part has been settled.

@@ -173,6 +173,11 @@ impl Switchboard {
         self.handle_outcome(key, Outcome::Unrecognised { reason, detail }, now);
     }
 
+    /// The audio of a part waits on disk, for the recogniser is away; its text will be late.
+    pub fn handle_postponed(&mut self, key: PartKey, now: Instant) {
+        self.with_call(key.call, now, |call, _| call.handle_postponed(key));
+    }
+
     /// The recogniser has a first guess at a part.
     pub fn handle_interim(&mut self, key: PartKey, text: String, now: Instant) {
         self.with_call(key.call, now, |call, outbox| {
@@ -273,7 +278,8 @@ impl Switchboard {
         (call.key() == key).then_some(call)
     }
 
-    fn handle_outcome(&mut self, key: PartKey, outcome: Outcome, now: Instant) {
+    /// It is known what became of a part.
+    pub fn handle_outcome(&mut self, key: PartKey, outcome: Outcome, now: Instant) {
         self.with_call(key.call, now, |call, outbox| {
             call.handle_outcome(key, outcome, outbox, now);
         });

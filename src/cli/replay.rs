@@ -274,7 +274,7 @@ impl Replay {
     fn perform(&mut self) -> Result<(), ReplayError> {
         while let Some(output) = self.switchboard.poll_output() {
             match output {
-                Output::Publish(event) => self.print(&event)?,
+                Output::Publish(event) | Output::Settle { event, .. } => self.print(&event)?,
                 Output::OpenPart { key, label } => {
                     self.audio.insert(key, PartAudio::new(label.law));
                 }

@@ -29,6 +29,8 @@ pub struct File {
     pub journal: Journal,
     /// `[control]`: who may announce calls.
     pub control: Control,
+    /// `[spool]`: audio that waits for its text.
+    pub spool: Spool,
     /// `[resume]`: calls that go on after a restart.
     pub resume: Resume,
     /// `[log]`: what the daemon says of itself.
@@ -325,6 +327,34 @@ impl Default for Journal {
             path: None,
             max_age_days: 30,
             max_bytes: 2 << 30,
+        }
+    }
+}
+
+/// `[spool]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Spool {
+    /// Whether audio is kept on disk until its text is out.
+    pub enabled: bool,
+    /// Its folder; `spool` in `$STATE_DIRECTORY` if absent, and nowhere without that.
+    pub directory: Option<PathBuf>,
+    /// Bytes on disk; the oldest part is given up for a new one.
+    pub max_bytes: u64,
+    /// How long a part waits for the recogniser.
+    pub max_age_hours: u32,
+    /// Sessions at one time for what waited.
+    pub max_sessions: u32,
+}
+
+impl Default for Spool {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            directory: None,
+            max_bytes: 4 << 30,
+            max_age_hours: 24,
+            max_sessions: 20,
         }
     }
 }

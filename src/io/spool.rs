@@ -12,7 +12,7 @@ mod record;
 mod shelf;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,8 +27,9 @@ use crate::call::PartKey;
 use crate::call::label::PartLabel;
 use crate::call::part::{Closed, Outcome};
 use crate::event::GapReason;
+use crate::io::checkpoint_store::CheckpointStore;
 use crate::io::publisher::Publisher;
-use crate::media::Samples;
+use crate::media::{Law, Samples};
 use keeper::Keeper;
 pub(crate) use record::Change;
 pub(crate) use shelf::Taken;
@@ -60,16 +61,8 @@ pub struct Owner {
     pub part: PartKey,
 }
 
-/// What a daemon that is gone left behind.
-#[derive(Debug, Default)]
-pub struct Recovered {
-    /// The state of each worker, as it was written last.
-    pub checkpoints: BTreeMap<usize, Vec<u8>>,
-    /// Parts without a text, oldest first. [`Spool::assign`] or [`Spool::release`] is due for each.
-    pub parts: Vec<SpooledPart>,
-}
-
-/// A part on disk that has outlived its daemon.
+/// A part on disk that has outlived its daemon. [`Spool::release`] is due for each in the end, unless
+/// it is left to the next daemon.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpooledPart {
     /// Its place in the spool.
@@ -78,6 +71,27 @@ pub struct SpooledPart {
     pub label: PartLabel,
     /// Its extent; of a part that was still growing, as far as it got.
     pub closed: Closed,
+    /// Its audio in G.711, unless it waited for the recogniser: then it stays on disk.
+    pub in_progress: Option<Vec<u8>>,
+}
+
+impl SpooledPart {
+    /// How much of it is on disk.
+    pub fn len(&self) -> Samples {
+        self.closed.end.saturating_sub(self.label.audio_start())
+    }
+
+    /// Whether there is nothing of it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == Samples::ZERO
+    }
+
+    /// Its first so many samples, if it was in progress and they are all there.
+    pub fn audio_of(&self, len: Samples) -> Option<(Law, Vec<u8>)> {
+        let len = usize::try_from(len.0).ok()?;
+        let g711 = self.in_progress.as_ref()?.get(..len)?;
+        Some((self.label.law, g711.to_vec()))
+    }
 }
 
 /// Why there is no spool.
@@ -133,14 +147,21 @@ pub(crate) enum Order {
     Keep(Box<Kept>),
     /// Tell this worker what becomes of its parts.
     Connect(usize, Mailbox),
-    /// Replace what is to be found of this worker after a crash.
-    Checkpoint(usize, Vec<u8>),
+    /// Replace what is to be found of this worker after a crash, by what fits the log so far.
+    Checkpoint(CheckpointStore, usize, Vec<u8>),
     /// Somebody waits for a part that was left behind.
     Assign(u64, Owner, Closed),
     /// Give out the next part to be recognised.
-    Take(oneshot::Sender<Option<Taken>>),
-    /// A part that was given out could not be recognised.
-    PutBack(u64),
+    Take(oneshot::Sender<Option<Given>>),
+    /// A part that was given out could not be recognised; by its own fault?
+    PutBack(u64, bool),
+}
+
+/// A part to be recognised, and where its outcome goes.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) part: Taken,
+    pub(crate) mailbox: Mailbox,
 }
 
 /// A part that is to wait for the recogniser, with all of its audio.
@@ -163,7 +184,7 @@ impl Spool {
     pub fn open(
         settings: Settings,
         publisher: Publisher,
-    ) -> Result<(Self, Recovered, SpoolThread), OpenError> {
+    ) -> Result<(Self, Vec<SpooledPart>, SpoolThread), OpenError> {
         let directory = settings.directory.clone();
         let refused = |source| OpenError::Refused {
             directory: directory.clone(),
@@ -171,7 +192,7 @@ impl Spool {
         };
         let lock = lock(&directory)?;
         let (shelf, recovered) = recover(&directory).map_err(refused)?;
-        let last = recovered.parts.last().map(|part| part.ordinal);
+        let last = recovered.last().map(|part| part.ordinal);
         let (orders, incoming) = sync_channel(QUEUE_ORDERS);
         let spool = Self {
             orders,
@@ -194,20 +215,6 @@ impl Spool {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Replaces what is to be found of a worker after a crash; written after everything that the
-    /// worker handed over before. `false` if the disk is too far behind.
-    #[must_use]
-    pub fn checkpoint(&self, worker: usize, state: Vec<u8>) -> bool {
-        self.order(Order::Checkpoint(worker, state)).is_ok()
-    }
-
-    /// The text of a part that was left behind is to go to `owner`, who knows it to be `closed`
-    /// there; `false` if the disk is too far behind.
-    #[must_use]
-    pub fn assign(&self, ordinal: u64, owner: Owner, closed: Closed) -> bool {
-        self.order(Order::Assign(ordinal, owner, closed)).is_ok()
-    }
-
     /// A part need not be kept any more: its last line is safe. Never waits.
     pub fn release(&self, ordinal: u64) {
         self.released().push(ordinal);
@@ -218,6 +225,13 @@ impl Spool {
         match self.orders.try_send(order) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(order) | TrySendError::Disconnected(order)) => Err(order),
+        }
+    }
+
+    /// Hands an order over, however long the disk takes.
+    pub(crate) fn order_and_wait(&self, order: Order) {
+        if self.orders.send(order).is_err() {
+            tracing::error!("the spool is gone");
         }
     }
 
@@ -245,8 +259,9 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
 }
 
 /// Puts the parts that were in progress on the shelf, to the others.
-fn recover(directory: &Path) -> io::Result<(Shelf, Recovered)> {
+fn recover(directory: &Path) -> io::Result<(Shelf, Vec<SpooledPart>)> {
     let (mut shelf, mut headers) = Shelf::open(directory.to_owned())?;
+    let mut in_progress = BTreeMap::new();
     for (ordinal, part) in log::read(directory)? {
         let len = Samples(part.g711.len() as u64);
         if len <= part.label.lead_in || headers.contains_key(&ordinal) {
@@ -263,36 +278,17 @@ fn recover(directory: &Path) -> io::Result<(Shelf, Recovered)> {
         };
         shelf.put(ordinal, &header, &part.g711, None)?;
         headers.insert(ordinal, header);
+        in_progress.insert(ordinal, part.g711);
     }
     log::clear(directory)?;
     let part = |(ordinal, header): (u64, Header)| SpooledPart {
         ordinal,
         label: header.label,
         closed: header.closed,
+        in_progress: in_progress.remove(&ordinal),
     };
-    let recovered = Recovered {
-        checkpoints: read_checkpoints(directory)?,
-        parts: headers.into_iter().map(part).collect(),
-    };
-    Ok((shelf, recovered))
+    Ok((shelf, headers.into_iter().map(part).collect()))
 }
-
-fn read_checkpoints(directory: &Path) -> io::Result<BTreeMap<usize, Vec<u8>>> {
-    let mut checkpoints = BTreeMap::new();
-    for path in files::with_extension(directory, CHECKPOINT)? {
-        let worker = files::number_of(&path).and_then(|worker| usize::try_from(worker).ok());
-        if let Some(worker) = worker {
-            checkpoints.insert(worker, fs::read(&path)?);
-        }
-    }
-    Ok(checkpoints)
-}
-
-fn checkpoint_path(directory: &Path, worker: usize) -> PathBuf {
-    directory.join(format!("{worker}.{CHECKPOINT}"))
-}
-
-const CHECKPOINT: &str = "checkpoint";
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

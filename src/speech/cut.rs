@@ -3,8 +3,8 @@
 //! A cut in a pause costs nothing; a cut inside a sentence costs about two characters, wherever it
 //! falls. So from [`Settings::search_from`] on the first good pause is taken, and what counts as
 //! good shrinks as the limit comes near. Where there is no pause at all, the quietest place of the
-//! window that is still held back has to do, and the next part hears the last words before it again:
-//! [`crate::asr::seam`] joins the texts.
+//! window that is still held back has to do, and the next part may hear the last words before it
+//! again: [`crate::asr::seam`] joins the texts.
 
 use crate::media::Samples;
 

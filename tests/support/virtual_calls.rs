@@ -135,7 +135,7 @@ impl VirtualCalls {
     pub(crate) fn perform(&mut self) {
         while let Some(output) = self.switchboard.poll_output() {
             match output {
-                Output::Publish(event) => {
+                Output::Publish(event) | Output::Settle { event, .. } => {
                     let line = event.to_line("test", self.lines.len() as u64);
                     self.lines.push(serde_json::from_str(&line).unwrap());
                 }

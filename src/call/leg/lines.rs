@@ -34,8 +34,7 @@ impl Leg {
         (utterance, part): (u64, u32),
         start: Samples,
         lead_in: Samples,
-        outbox: &Outbox,
-        now: Instant,
+        opened_at: jiff::Timestamp,
     ) -> PartLabel {
         PartLabel {
             call_id: Arc::clone(&self.context.call_id),
@@ -48,7 +47,7 @@ impl Leg {
             law: self.heard.map_or(Law::Pcmu, |heard| heard.law),
             start,
             lead_in,
-            opened_at: outbox.wall.at(now),
+            opened_at,
         }
     }
 
@@ -97,6 +96,14 @@ impl Leg {
     pub(super) fn publish_settled(&mut self, outbox: &mut Outbox, now: Instant) {
         while let Some((mut part, closed, outcome)) = self.parts.poll_settled() {
             let body = match outcome {
+                Outcome::Told { is_text: true } => {
+                    self.ledger.count_transcribed(closed.speech);
+                    continue;
+                }
+                Outcome::Told { is_text: false } => {
+                    self.ledger.count_gap(closed.speech);
+                    continue;
+                }
                 Outcome::Recognised(recognition) => {
                     self.ledger.count_transcribed(closed.speech);
                     part.revision += 1;
@@ -118,7 +125,8 @@ impl Leg {
                     }
                 }
             };
-            outbox.publish(&self.context.call_id, body, now);
+            let key = self.context.part_key(part.utterance, part.part);
+            outbox.settle(key, &self.context.call_id, body, now);
         }
     }
 
@@ -150,7 +158,7 @@ impl Leg {
             confidence: recognition.confidence,
             language: "zh-CN",
             words: recognition.words.into_iter().map(on_call_clock).collect(),
-            late: false,
+            late: part.is_late,
             asr: AsrTrace {
                 provider: Arc::clone(&self.settings.provider),
                 trace_id: recognition.trace_id,

@@ -16,8 +16,8 @@ use tracing::{error, info, warn};
 
 use super::log::Log;
 use super::record::Change;
-use super::shelf::{GivenUp, Header, Shelf, Taken};
-use super::{Kept, Mailbox, Order, Owner, Settings, checkpoint_path, files};
+use super::shelf::{GivenUp, Header, Shelf};
+use super::{Given, Kept, Mailbox, Order, Owner, Settings};
 use crate::call::part::Outcome;
 use crate::event::{Body, Event, GapReason};
 use crate::io::publisher::Publisher;
@@ -76,11 +76,7 @@ impl Keeper {
             Order::Connect(worker, mailbox) => {
                 self.mailboxes.insert(worker, mailbox);
             }
-            Order::Checkpoint(worker, state) => {
-                let path = checkpoint_path(&self.settings.directory, worker);
-                let written = files::replace(&path, &[&state]);
-                self.note(written);
-            }
+            Order::Checkpoint(store, worker, state) => store.write(worker, state),
             Order::Assign(ordinal, owner, closed) => {
                 if !self.shelf.assign(ordinal, owner, closed) {
                     let detail = "it is not in the spool any more";
@@ -89,7 +85,7 @@ impl Keeper {
             }
             // The backlog waits for it; if it is gone, the daemon stops.
             Order::Take(reply) => drop(reply.send(self.take())),
-            Order::PutBack(ordinal) => self.shelf.put_back(ordinal),
+            Order::PutBack(ordinal, is_own_fault) => self.shelf.put_back(ordinal, is_own_fault),
         }
     }
 
@@ -127,11 +123,13 @@ impl Keeper {
         }
     }
 
-    fn take(&mut self) -> Option<Taken> {
-        self.shelf.take().unwrap_or_else(|(part, error)| {
+    fn take(&mut self) -> Option<Given> {
+        let part = self.shelf.take().unwrap_or_else(|(part, error)| {
             self.tell_given_up(part, &format!("it cannot be read from disk: {error}"));
             None
-        })
+        })?;
+        let mailbox = self.mailboxes.get(&part.owner.worker)?.clone();
+        Some(Given { part, mailbox })
     }
 
     fn release(&mut self, ordinals: Vec<u64>) {

@@ -160,10 +160,10 @@ impl Shelf {
     }
 
     /// A part was taken in vain.
-    pub(super) fn put_back(&mut self, ordinal: u64) {
+    pub(super) fn put_back(&mut self, ordinal: u64, is_own_fault: bool) {
         if let Some(part) = self.parts.get_mut(&ordinal) {
             part.is_taken = false;
-            part.failures += 1;
+            part.failures += u32::from(is_own_fault);
             self.ready.insert((part.failures, ordinal));
         }
     }
@@ -329,7 +329,7 @@ mod tests {
         while let Some(taken) = shelf.take().unwrap() {
             order.push((taken.ordinal, taken.failures));
             if taken.failures == 0 && taken.ordinal == 1 {
-                shelf.put_back(1);
+                shelf.put_back(1, true);
             }
         }
         assert_eq!(order, [(1, 0), (2, 0), (3, 0), (1, 1)]);

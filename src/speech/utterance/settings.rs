@@ -34,8 +34,8 @@ pub struct Timing {
     /// while it lasts.
     pub look_ahead: Duration,
     /// Audio before a cut in no pause that the next session hears again, so that no word is lost
-    /// between the two texts; 0 to 5 s, 2.5 s by default, at most a quarter of `cut_limit`. Less
-    /// finds no common words to join the texts by, more is billed twice.
+    /// between the two texts; 0 to 5 s, none by default, at most a quarter of `cut_limit`. Under 2 s
+    /// there are too few common words to join the texts by; all of it is billed twice.
     pub overlap: Duration,
 }
 
@@ -50,7 +50,7 @@ impl Timing {
             cut_from: Duration::from_secs(40),
             cut_limit: Duration::from_secs(58),
             look_ahead: Duration::from_secs(4),
-            overlap: Duration::from_millis(2_500),
+            overlap: Duration::ZERO,
         }
     }
 

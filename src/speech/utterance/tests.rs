@@ -214,23 +214,27 @@ fn speech_without_a_pause_is_cut_within_the_limit() {
 
 #[test]
 fn a_cut_within_words_is_heard_on_both_sides() {
-    let outputs = run(&[Speech(4_000), Quiet(50)]);
+    let timing = Timing {
+        overlap: Duration::from_millis(2_500),
+        ..Timing::default()
+    };
+    let outputs = run_with(timing, &[Speech(4_000), Quiet(50)]);
     assert_eq!(lead_ins(&outputs), [ms(0), ms(2_500)]);
 }
 
 #[test]
 fn a_cut_in_a_pause_is_heard_once() {
-    let outputs = run(&[Speech(2_100), Quiet(20), Speech(500), Quiet(50)]);
+    let timing = Timing {
+        overlap: Duration::from_millis(2_500),
+        ..Timing::default()
+    };
+    let outputs = run_with(timing, &[Speech(2_100), Quiet(20), Speech(500), Quiet(50)]);
     assert_eq!(lead_ins(&outputs), [ms(0), ms(0)]);
 }
 
 #[test]
 fn without_overlap_nothing_is_heard_twice() {
-    let timing = Timing {
-        overlap: Duration::ZERO,
-        ..Timing::default()
-    };
-    let outputs = run_with(timing, &[Speech(4_000), Quiet(50)]);
+    let outputs = run(&[Speech(4_000), Quiet(50)]);
     assert_eq!(lead_ins(&outputs), [ms(0), ms(0)]);
 }
 
