@@ -120,6 +120,24 @@ fn sender_that_begins_no_call_for_its_codec_is_logged_once() {
     }
 }
 
+#[test]
+fn keep_alives_of_an_unknown_type_are_no_codec_to_be_warned_of() {
+    let mut calls = VirtualCalls::new(Settings {
+        unregistered_calls: true,
+        ..VirtualCalls::settings()
+    });
+    let port = calls.switchboard.add_port(40_000);
+    let mut sender = Sender::new("127.0.0.1:4000", 1);
+    let log = logged(|| {
+        for _ in 0..100 {
+            let keep_alive = foreign(&mut sender, 97, &[0; 4]);
+            calls.send(port, sender.address, &keep_alive);
+            calls.pass(Duration::from_millis(20));
+        }
+    });
+    assert_eq!(log, "");
+}
+
 fn send_foreign(
     calls: &mut VirtualCalls,
     port: PortIndex,

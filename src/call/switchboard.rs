@@ -16,7 +16,7 @@ use crate::call::port::{Port, PortUse};
 use crate::call::stray::Strays;
 use crate::call::{CallKey, Outbox, Output, PartKey, WallClock};
 use crate::event::{EndReason, GapReason, Metadata, Role, RoleSource};
-use crate::media::admission::{Admission, admission};
+use crate::media::admission::{admission, foreign_sound};
 use crate::media::receiver::{self, ExpectedSource};
 use crate::speech::{utterance, voice};
 pub use registration::RegisterError;
@@ -443,7 +443,7 @@ fn warn_of_foreign(
     settings: &receiver::Settings,
     now: Instant,
 ) {
-    if let Admission::UnknownPayloadType(payload_type) = admission(settings, source, bytes)
+    if let Some(payload_type) = foreign_sound(settings, source, bytes)
         && port.note_foreign(now)
     {
         tracing::warn!(
