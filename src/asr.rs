@@ -8,8 +8,10 @@ pub mod auth;
 pub mod endpoint;
 pub mod failure;
 pub mod message;
+pub mod pace;
 pub mod quota;
 pub mod retry;
+pub mod seam;
 pub mod session;
 pub mod verdict;
 
@@ -22,7 +24,7 @@ pub struct Recognition {
     pub text: String,
     /// Mean score of the segments, 0 to 1, where the service gave one.
     pub confidence: Option<f64>,
-    /// Word timings relative to the start of the part, if asked for.
+    /// Word timings from the start of the audio, if asked for.
     pub words: Vec<Word>,
     /// The service's name for the session, for its support desk.
     pub trace_id: String,
@@ -32,13 +34,13 @@ pub struct Recognition {
     pub latency_ms: u64,
 }
 
-/// A word and where it stands in its part.
+/// A word and where it stands in the audio that was recognised.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Word {
     /// The word; a character, in Mandarin.
     pub text: String,
-    /// Start, from the start of the part.
+    /// Start, from the start of the audio.
     pub start: Samples,
-    /// End, from the start of the part.
+    /// End, from the start of the audio.
     pub end: Samples,
 }

@@ -7,6 +7,7 @@ pub mod census;
 pub mod conversation;
 pub mod feedback;
 pub mod health;
+pub mod label;
 pub mod ledger;
 pub mod leg;
 pub mod loss;
@@ -14,6 +15,7 @@ pub mod part;
 pub mod port;
 pub mod registration;
 pub mod snapshot;
+pub mod speech_settings;
 pub mod stray;
 pub mod switchboard;
 
@@ -22,20 +24,29 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::call::feedback::Report;
+use crate::call::label::PartLabel;
+use crate::call::part::Closed;
 use crate::event::{Body, Event};
-use crate::media::{Frame, Law};
+use crate::media::Frame;
 
 /// What the switchboard asks of its worker.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     /// Give the line to the publisher.
     Publish(Event),
+    /// Give the last line of a part to the publisher. Its audio need not be kept once the line is safe.
+    Settle {
+        /// The part.
+        key: PartKey,
+        /// The line.
+        event: Event,
+    },
     /// Begin to recognise: open a session, its audio follows.
     OpenPart {
         /// The part.
         key: PartKey,
-        /// The law of the audio that follows.
-        law: Law,
+        /// What it is called outside its call, and the law of the audio that follows.
+        label: Box<PartLabel>,
     },
     /// The next 20 ms of an open part.
     Audio {
@@ -49,6 +60,8 @@ pub enum Output {
     ClosePart {
         /// The part.
         key: PartKey,
+        /// Its extent.
+        closed: Closed,
     },
     /// What a leg heard, speech or not; only where [`switchboard::Settings::monitor`] is set.
     Heard {
@@ -73,6 +86,14 @@ pub enum Output {
 pub struct CallKey {
     slot: u32,
     serial: u32,
+}
+
+#[cfg(test)]
+impl CallKey {
+    /// The call of that serial number in that slot.
+    pub(crate) const fn new(slot: u32, serial: u32) -> Self {
+        Self { slot, serial }
+    }
 }
 
 /// Names a part within its worker.
@@ -132,11 +153,20 @@ impl Outbox {
     }
 
     fn publish(&mut self, call_id: &Arc<str>, body: Body, now: Instant) {
-        let call_id = Some(Arc::clone(call_id));
-        self.push(Output::Publish(Event {
+        let event = self.event(call_id, body, now);
+        self.push(Output::Publish(event));
+    }
+
+    fn settle(&mut self, key: PartKey, call_id: &Arc<str>, body: Body, now: Instant) {
+        let event = self.event(call_id, body, now);
+        self.push(Output::Settle { key, event });
+    }
+
+    fn event(&self, call_id: &Arc<str>, body: Body, now: Instant) -> Event {
+        Event {
             at: self.wall.at(now),
-            call_id,
+            call_id: Some(Arc::clone(call_id)),
             body,
-        }));
+        }
     }
 }

@@ -7,6 +7,7 @@ mod change;
 mod check;
 pub mod file;
 mod rooms;
+pub mod speech;
 mod value;
 
 use std::fmt;

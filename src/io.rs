@@ -2,6 +2,7 @@
 
 pub mod assignment;
 pub mod authenticator;
+pub mod backlog;
 pub mod checkpoint;
 pub mod checkpoint_store;
 mod connections;
@@ -12,14 +13,17 @@ pub mod journal;
 pub mod logging;
 pub mod media_worker;
 pub mod metrics;
+pub mod outage;
 pub mod part_audio;
 pub mod provider;
 pub mod publisher;
 pub mod recogniser;
 mod session_gate;
 pub mod sockets;
+pub mod spool;
 pub mod systemd;
 mod token_source;
+pub mod told;
 pub mod transport;
 pub mod unix_socket;
 pub mod websocket;

@@ -9,7 +9,7 @@ pub mod voice;
 use crate::media::{Frame, Samples};
 
 /// What the segmenter asks of the leg. For one utterance the order is `Started`, then for each part `PartOpened`,
-/// `Audio`…, `PartClosed`, then `Ended`; the parts tile the utterance without overlap or hole.
+/// `LeadIn`…, `Audio`…, `PartClosed`, then `Ended`; the parts tile the utterance without overlap or hole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Speech began.
@@ -27,7 +27,11 @@ pub enum Output {
         part: u32,
         /// Where the part starts on the call clock.
         start: Samples,
+        /// How much of the part before its recogniser is to hear again; zero but after a cut within words.
+        lead_in: Samples,
     },
+    /// The next frame of the lead-in: it belongs to the part before, and only helps to understand this one.
+    LeadIn(Frame),
     /// The next frame of the open part.
     Audio(Frame),
     /// The open part is complete.

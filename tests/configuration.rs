@@ -9,7 +9,7 @@ use callscribe::config::{self, File};
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/callscribe.toml");
 
 /// Keys without a default: the file shows an example of each.
-const WITHOUT_DEFAULT: [&str; 16] = [
+const WITHOUT_DEFAULT: [&str; 17] = [
     "rtp.advertise-address",
     "asr.token",
     "asr.token-file",
@@ -26,6 +26,7 @@ const WITHOUT_DEFAULT: [&str; 16] = [
     "control.socket-group",
     "control.listen",
     "control.password-file",
+    "resume.directory",
 ];
 
 /// Every `#key = value` line made effective, but for keys that have no default.

@@ -12,6 +12,8 @@ pub(crate) struct Condition {
     /// Active speech level in dBFS.
     level: i8,
     sound: Option<(Sound, Loudness)>,
+    /// Lost packets among a hundred.
+    pub(crate) loss: u8,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +39,12 @@ enum Loudness {
 /// Every condition of the table.
 pub(crate) fn all() -> Vec<Condition> {
     use Loudness::{Below, Between};
-    let condition = |law, level, sound| Condition { law, level, sound };
+    let condition = |law, level, sound| Condition {
+        law,
+        level,
+        sound,
+        loss: 0,
+    };
     let mut all = Vec::new();
     for level in [-10, -22, -35, -45] {
         all.push(condition(Law::Pcma, level, None));
@@ -60,7 +67,21 @@ pub(crate) fn all() -> Vec<Condition> {
             all.push(condition(Law::Pcmu, -25, Some((sound, Between(level)))));
         }
     }
+    for loss in [1, 3, 10] {
+        let lossless = condition(Law::Pcmu, -22, None);
+        all.push(Condition { loss, ..lossless });
+    }
     all
+}
+
+/// A quiet office, for the cost: 40 dB between speech and noise.
+pub(crate) fn office() -> Condition {
+    Condition {
+        law: Law::Pcma,
+        level: -22,
+        sound: Some((Sound::Pink, Loudness::Below(40))),
+        loss: 0,
+    }
 }
 
 impl Condition {
@@ -71,6 +92,7 @@ impl Condition {
     pub(crate) fn name(&self) -> String {
         let law = if self.law == Law::Pcma { "a" } else { "u" };
         let sound = match self.sound {
+            None if self.loss > 0 => format!("loss{}", self.loss),
             None => "clean".to_owned(),
             Some((sound, Loudness::Below(ratio))) => format!("{sound:?}-snr{ratio}"),
             Some((sound, Loudness::Between(level))) => format!("{sound:?}-at{level}"),
@@ -99,6 +121,7 @@ impl Condition {
         Leg {
             audio,
             labels: clean.labels.clone(),
+            said: clean.said.clone(),
         }
     }
 }

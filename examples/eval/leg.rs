@@ -6,34 +6,55 @@ use std::path::{Path, PathBuf};
 use callscribe::media::{Frame, Law};
 
 use crate::sounds::Random;
-use crate::{FRAME, FULL_SCALE, companded, samples};
+use crate::{FRAME, FULL_SCALE, companded, network, samples};
 
 /// Audio from -1 to 1, and whether each 20 ms is speech.
 pub(crate) struct Leg {
     pub(crate) audio: Vec<f32>,
     pub(crate) labels: Vec<bool>,
+    /// What is said, if the manifest tells.
+    pub(crate) said: String,
 }
 
 impl Leg {
     /// Strings the recordings of a manifest together, with pauses of 0.4 to 3 s.
     pub(crate) fn read(folder: &Path, seed: u64) -> Result<Self, ReadError> {
-        let manifest = folder.join("manifest.tsv");
-        let lines = std::fs::read_to_string(&manifest).map_err(|source| ReadError::Manifest {
-            path: manifest,
-            source,
-        })?;
         let mut random = Random::new(seed);
-        let mut leg = Self {
-            audio: Vec::new(),
-            labels: Vec::new(),
-        };
-        for line in lines.lines().skip(1) {
-            let file = line.split('\t').next().unwrap_or_default();
+        let mut leg = Self::silent();
+        for (file, said) in manifest(folder)? {
             leg.pause(random.between(0.4, 3.0));
             leg.append(&recording(folder.join(file))?);
+            leg.said.push_str(&said);
         }
         leg.pause(1.0);
         Ok(leg)
+    }
+
+    /// So many seconds of the recordings in any order, again and again, with all pauses taken out.
+    pub(crate) fn read_dense(folder: &Path, seconds: u16, seed: u64) -> Result<Self, ReadError> {
+        let mut random = Random::new(seed);
+        let recordings = manifest(folder)?;
+        let mut leg = Self::silent();
+        while leg.seconds() < f32::from(seconds) {
+            let (file, said) = &recordings[random.index(recordings.len())];
+            let audio = recording(folder.join(file))?;
+            for (frame, is_speech) in audio.chunks_exact(FRAME).zip(labels(&audio)) {
+                if is_speech {
+                    leg.audio.extend(frame);
+                    leg.labels.push(true);
+                }
+            }
+            leg.said.push_str(said);
+        }
+        Ok(leg)
+    }
+
+    const fn silent() -> Self {
+        Self {
+            audio: Vec::new(),
+            labels: Vec::new(),
+            said: String::new(),
+        }
     }
 
     pub(crate) fn seconds(&self) -> f32 {
@@ -57,27 +78,17 @@ impl Leg {
         (sum / count).sqrt()
     }
 
-    /// The leg as the network delivers it.
-    pub(crate) fn frames(&self, law: Law) -> Vec<Frame> {
-        let frame = |(index, audio): (usize, &[f32])| {
+    /// The leg as a network delivers it that loses so many of a hundred packets.
+    pub(crate) fn frames(&self, law: Law, loss: u8, seed: u64) -> Vec<Frame> {
+        let companded = |audio: &[f32]| {
             let mut g711 = [companded(law, 0); FRAME];
             for (byte, sample) in g711.iter_mut().zip(audio) {
                 *byte = companded(law, to_pcm(*sample));
             }
-            Frame {
-                start: samples(index),
-                law,
-                g711,
-                len: 160,
-                lost: 0,
-                telephone_event: false,
-            }
+            g711
         };
-        self.audio
-            .chunks_exact(FRAME)
-            .enumerate()
-            .map(frame)
-            .collect()
+        let packets: Vec<_> = self.audio.chunks_exact(FRAME).map(companded).collect();
+        network::receive(law, &packets, loss, seed)
     }
 
     pub(crate) fn write(&self, folder: &Path, name: &str) -> Result<(), ReadError> {
@@ -116,6 +127,27 @@ impl Leg {
         self.audio.extend(recording);
         self.audio.resize(self.labels.len() * FRAME, 0.0);
     }
+}
+
+/// Each recording and what is said in it.
+fn manifest(folder: &Path) -> Result<Vec<(String, String)>, ReadError> {
+    let path = folder.join("manifest.tsv");
+    let lines =
+        std::fs::read_to_string(&path).map_err(|source| ReadError::Manifest { path, source })?;
+    let mut lines = lines
+        .lines()
+        .map(|line| line.split('\t').collect::<Vec<_>>());
+    let heading = lines.next().unwrap_or_default();
+    let reference = heading.iter().position(|column| *column == "reference");
+    let row = |line: Vec<&str>| {
+        let said = reference.and_then(|column| line.get(column));
+        let file = line.first().copied().unwrap_or_default();
+        (
+            file.to_owned(),
+            said.map_or_else(String::new, |said| said.replace('|', "")),
+        )
+    };
+    Ok(lines.map(row).collect())
 }
 
 /// Why a recording cannot be used.

@@ -48,13 +48,21 @@ pub(crate) struct Utterances {
     pub(crate) onset: Percentiles,
     /// End of the utterance less the end of the speech.
     pub(crate) end: Percentiles,
+    /// When the last part of the utterance was closed, less the end of its speech.
+    pub(crate) closed: Percentiles,
     pub(crate) sent: Samples,
     pub(crate) speech: Samples,
     pub(crate) cuts: usize,
 }
 
 impl Utterances {
-    pub(crate) fn compare(labels: &[bool], outputs: &[Output], hangover: Duration) -> Self {
+    /// `closed` tells how far the leg was heard when each utterance ended.
+    pub(crate) fn compare(
+        labels: &[bool],
+        outputs: &[Output],
+        closed: &[Samples],
+        hangover: Duration,
+    ) -> Self {
         let truth = true_utterances(labels, Samples::from_duration(hangover));
         let found = spans(outputs);
         let inside = |at: usize| found.iter().any(|span| span.contains(&samples(at).0));
@@ -78,6 +86,7 @@ impl Utterances {
             lost_speech: share(lost, speech),
             onset: Percentiles::of(onsets),
             end: Percentiles::of(ends),
+            closed: Percentiles::of(delays(labels, closed)),
             sent: Samples(found.iter().map(|span| span.end - span.start).sum()),
             speech: samples(speech),
             cuts: outputs
@@ -97,7 +106,7 @@ pub(crate) struct Percentiles {
 }
 
 impl Percentiles {
-    fn of(mut values: Vec<i64>) -> Self {
+    pub(crate) fn of(mut values: Vec<i64>) -> Self {
         values.sort_unstable();
         let at = |percent: usize| {
             values.get((values.len() * percent / 100).min(values.len().saturating_sub(1)))
@@ -105,6 +114,19 @@ impl Percentiles {
         let [p10, p50, p90] = [10, 50, 90].map(|percent| at(percent).copied().unwrap_or_default());
         Self { p10, p50, p90 }
     }
+}
+
+/// From the last speech to the close of each utterance.
+fn delays(labels: &[bool], closed: &[Samples]) -> Vec<i64> {
+    let last_speech = |at: &Samples| {
+        let heard = labels
+            .iter()
+            .enumerate()
+            .take_while(|(frame, _)| samples(*frame) < *at);
+        let last = heard.filter(|(_, label)| **label).last();
+        last.map(|(frame, _)| difference(at.0, samples(frame + 1).0))
+    };
+    closed.iter().filter_map(last_speech).collect()
 }
 
 fn true_utterances(labels: &[bool], hangover: Samples) -> Vec<Range<u64>> {

@@ -109,7 +109,7 @@ impl Unit {
         let process = || self.run(&["systemctl", "show", "-P", "MainPID", "callscribe.service"]);
         let old = process();
         let begun = Instant::now();
-        self.run(&["kill", "-9", &old]);
+        self.run(&["systemctl", "kill", "--signal=KILL", "callscribe.service"]);
         loop {
             let state = self.run(&[
                 "systemctl",

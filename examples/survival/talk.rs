@@ -58,7 +58,7 @@ fn talk(leg: u16, port: u16, is_over: &AtomicBool) -> Sent {
     let ssrc = std::process::id() ^ u32::from(socket.local_addr().unwrap().port()) << 12;
     let mut sent = Sent::default();
     let begun = Instant::now();
-    let mut send = |pcm: &[i16], sent: &mut Sent| {
+    let send = |pcm: &[i16], sent: &mut Sent| {
         for chunk in pcm.chunks_exact(160) {
             let packet = packet(sent.packets, ssrc, chunk);
             let due = begun + Duration::from_millis(20 * sent.packets);

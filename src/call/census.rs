@@ -89,11 +89,11 @@ impl Census {
     }
 
     fn add(&mut self, call: &Call) {
-        let state = CallState::from(call.phase());
+        let state = CallState::of(call);
         *self.calls.entry(state).or_default() += 1;
         for leg in call.legs() {
             self.parts_waiting += leg.parts_waiting();
-            if state != CallState::Ending {
+            if matches!(state, CallState::Expected | CallState::Active) {
                 let health = leg.health().unwrap_or(HealthState::Ok);
                 *self.legs.entry(health).or_default() += 1;
             }

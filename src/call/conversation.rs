@@ -219,6 +219,13 @@ impl Call {
         self.finish_if_settled(outbox, now);
     }
 
+    /// The audio of a part waits on disk, for the recogniser is away.
+    pub fn handle_postponed(&mut self, key: PartKey) {
+        if let Some(leg) = self.legs.get_mut(usize::from(key.channel)) {
+            leg.handle_postponed((key.utterance, key.part));
+        }
+    }
+
     /// The recogniser has a first guess at an open part.
     pub fn handle_interim(
         &mut self,
@@ -307,6 +314,11 @@ impl Call {
     /// Where the call is in its life.
     pub const fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// Whether it has ended and nothing is left but parts that wait on disk.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.phase, Phase::Ending(_)) && self.legs.iter().all(Leg::is_waiting)
     }
 
     /// The call's name within its worker.

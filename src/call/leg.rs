@@ -85,7 +85,10 @@ impl Leg {
         let feedback = Feedback::new(&context.call_id, context.channel);
         Self {
             receiver: Receiver::new(Arc::clone(&settings.receiver), spec.expected_source),
-            segmenter: Segmenter::new(Arc::clone(&settings.speech), settings.detector.detector()),
+            segmenter: Segmenter::new(
+                Arc::clone(settings.speech.of(spec.role)),
+                settings.detector.detector(),
+            ),
             context,
             spec,
             settings: Arc::clone(settings),
@@ -168,6 +171,13 @@ impl Leg {
         self.publish_settled(outbox, now);
     }
 
+    /// The audio of a part waits on disk, for the recogniser is away.
+    pub fn handle_postponed(&mut self, (utterance, part): (u64, u32)) {
+        if let Some(part) = self.parts.find(utterance, part) {
+            part.is_late = true;
+        }
+    }
+
     /// The recogniser has a first guess at an open part.
     pub fn handle_interim(
         &mut self,
@@ -184,7 +194,7 @@ impl Leg {
         let end = waiting.closed.map_or(end, |closed| closed.end);
         let waiting = waiting.clone();
         let recognition = Recognition {
-            text,
+            text: waiting.without_lead_in(text),
             ..Recognition::default()
         };
         let line = self.transcript(&waiting, end, Finality::Interim, recognition);
@@ -211,6 +221,7 @@ impl Leg {
     pub fn set_role(&mut self, role: Option<Role>, role_source: RoleSource) {
         self.spec.role = role;
         self.spec.role_source = role_source;
+        self.adopt_speech_settings();
     }
 
     /// Who may send the leg was learned late.
@@ -223,8 +234,13 @@ impl Leg {
     /// next stream and the next utterance.
     pub fn adopt(&mut self, settings: &Arc<Settings>) {
         self.receiver.adopt(Arc::clone(&settings.receiver));
-        self.segmenter.adopt(Arc::clone(&settings.speech));
         self.settings = Arc::clone(settings);
+        self.adopt_speech_settings();
+    }
+
+    fn adopt_speech_settings(&mut self) {
+        let settings = self.settings.speech.of(self.spec.role);
+        self.segmenter.adopt(Arc::clone(settings));
     }
 
     /// When [`Leg::handle_timeout`] is due.
@@ -259,6 +275,11 @@ impl Leg {
     /// Whether every part has been settled.
     pub fn is_settled(&self) -> bool {
         self.parts.is_empty()
+    }
+
+    /// Whether it is settled but for parts that wait on disk.
+    pub fn is_waiting(&self) -> bool {
+        self.parts.are_late()
     }
 
     /// Where the audio of the leg ends on the call clock, so far.
@@ -322,7 +343,7 @@ impl Leg {
         let is_open = self.segmenter.is_speech();
         self.last_heard()
             .filter(|_| is_open)
-            .map(|at| at + self.settings.speech.hangover())
+            .map(|at| at + self.settings.speech.of(self.spec.role).hangover())
     }
 
     /// After a BYE somebody may send again: the other end of a transfer, a call taken off hold.
@@ -428,23 +449,26 @@ impl Leg {
                 utterance,
                 part,
                 start,
+                lead_in,
             } => {
                 let key = self.context.part_key(utterance, part);
                 self.open_part = Some(key);
-                self.parts.open(utterance, part, start);
-                let law = self.heard.map_or(Law::Pcmu, |heard| heard.law);
-                outbox.push(Output::OpenPart { key, law });
+                self.parts.open(utterance, part, start, lead_in);
+                let at = outbox.wall.at(now);
+                let label = Box::new(self.label((utterance, part), start, lead_in, at));
+                outbox.push(Output::OpenPart { key, label });
             }
-            speech::Output::Audio(frame) => {
+            speech::Output::LeadIn(frame) | speech::Output::Audio(frame) => {
                 if let Some(key) = self.open_part {
                     outbox.push(Output::Audio { key, frame });
                 }
             }
             speech::Output::PartClosed { end, speech, last } => {
                 self.ledger.count_speech(speech);
-                self.parts.close(Closed { end, speech, last });
+                let closed = Closed { end, speech, last };
+                self.parts.close(closed);
                 if let Some(key) = self.open_part.take() {
-                    outbox.push(Output::ClosePart { key });
+                    outbox.push(Output::ClosePart { key, closed });
                 }
             }
             speech::Output::Ended {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::asr::Recognition;
+use crate::asr::seam::Seam;
 use crate::event::GapReason;
 use crate::media::Samples;
 
@@ -11,6 +12,11 @@ use crate::media::Samples;
 pub enum Outcome {
     /// It has its final text.
     Recognised(Recognition),
+    /// Readers have its line already, from before a restart.
+    Told {
+        /// Whether it was a text.
+        is_text: bool,
+    },
     /// It will have none.
     Unrecognised {
         /// Why.
@@ -29,11 +35,37 @@ pub struct Part {
     pub part: u32,
     /// Where it starts on the call clock.
     pub start: Samples,
+    /// Audio of the part before that its recogniser heard first.
+    pub lead_in: Samples,
     /// Where it ends, once closed.
     pub closed: Option<Closed>,
     /// How often a line about it went out.
     pub revision: u32,
+    /// The end of the part before, once that has its text and if there is a lead-in to find it in.
+    before: Option<Seam>,
+    /// Whether its audio waits on disk, or did, for the recogniser was away.
+    pub is_late: bool,
     outcome: Option<Outcome>,
+}
+
+impl Part {
+    /// Where the audio of its recogniser starts, on the call clock.
+    pub fn audio_start(&self) -> Samples {
+        self.start.saturating_sub(self.lead_in)
+    }
+
+    /// What a text adds to that of the part before, as far as that is known.
+    pub fn without_lead_in(&self, text: String) -> String {
+        match &self.before {
+            Some(seam) => seam.join(&text),
+            None => text,
+        }
+    }
+
+    fn drop_lead_in(&self, recognition: &mut Recognition) {
+        recognition.text = self.without_lead_in(std::mem::take(&mut recognition.text));
+        recognition.words.retain(|word| word.end > self.lead_in);
+    }
 }
 
 /// What is known of a part once it is closed.
@@ -58,14 +90,17 @@ pub struct Parts {
 
 impl Parts {
     /// A part begins.
-    pub fn open(&mut self, utterance: u64, part: u32, start: Samples) {
-        let (closed, outcome) = (None, None);
+    pub fn open(&mut self, utterance: u64, part: u32, start: Samples, lead_in: Samples) {
+        let (closed, before, outcome) = (None, None, None);
         self.waiting.push_back(Part {
             utterance,
             part,
             start,
+            lead_in,
             closed,
             revision: 0,
+            before,
+            is_late: false,
             outcome,
         });
     }
@@ -91,11 +126,16 @@ impl Parts {
             .find(|p| p.utterance == utterance && p.part == part)
     }
 
-    /// Takes the next settled part, with its extent and its outcome.
+    /// Takes the next settled part, with its extent and its outcome: of the texts around a cut, each
+    /// has what the other has not.
     pub fn poll_settled(&mut self) -> Option<(Part, Closed, Outcome)> {
         let ready = (0..self.waiting.len()).find(|&i| self.is_ready(i))?;
         let mut part = self.waiting.remove(ready)?;
-        let (closed, outcome) = (part.closed?, part.outcome.take()?);
+        let (closed, mut outcome) = (part.closed?, part.outcome.take()?);
+        if let Outcome::Recognised(recognition) = &mut outcome {
+            part.drop_lead_in(recognition);
+            self.leave_seam(&part, &mut recognition.text);
+        }
         Some((part, closed, outcome))
     }
 
@@ -104,9 +144,24 @@ impl Parts {
         self.waiting.len()
     }
 
+    /// Leaves the end of the text to the part after, if that hears it again.
+    fn leave_seam(&mut self, part: &Part, text: &mut String) {
+        if let Some(next) = self.find(part.utterance, part.part + 1)
+            && next.lead_in > Samples::ZERO
+        {
+            next.before = Some(Seam::new(text, next.lead_in));
+        }
+    }
+
     /// The parts whose outcome is not known, oldest first.
     pub fn undecided(&self) -> impl Iterator<Item = &Part> {
         self.waiting.iter().filter(|part| part.outcome.is_none())
+    }
+
+    /// Whether nothing is left but parts that wait on disk.
+    pub fn are_late(&self) -> bool {
+        let mut undecided = self.undecided();
+        undecided.all(|part| part.is_late && part.closed.is_some())
     }
 
     /// Whether every part has been settled.
@@ -129,6 +184,7 @@ impl Parts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::asr::Word;
 
     fn text(text: &str) -> Outcome {
         Outcome::Recognised(Recognition {
@@ -148,9 +204,9 @@ mod tests {
     #[test]
     fn last_part_waits_for_an_earlier_one() {
         let mut parts = Parts::default();
-        parts.open(0, 0, Samples(0));
+        parts.open(0, 0, Samples(0), Samples::ZERO);
         parts.close(closed(160, false));
-        parts.open(0, 1, Samples(160));
+        parts.open(0, 1, Samples(160), Samples::ZERO);
         parts.close(closed(320, true));
         parts.settle(0, 1, text("second"));
         assert_eq!(parts.poll_settled(), None);
@@ -166,9 +222,9 @@ mod tests {
     #[test]
     fn utterances_do_not_wait_for_each_other() {
         let mut parts = Parts::default();
-        parts.open(0, 0, Samples(0));
+        parts.open(0, 0, Samples(0), Samples::ZERO);
         parts.close(closed(160, true));
-        parts.open(1, 0, Samples(800));
+        parts.open(1, 0, Samples(800), Samples::ZERO);
         parts.close(closed(960, true));
         parts.settle(1, 0, text("later"));
         assert_eq!(parts.poll_settled().map(|p| p.0.utterance), Some(1));
@@ -177,7 +233,7 @@ mod tests {
     #[test]
     fn outcome_before_the_close_waits_for_the_close() {
         let mut parts = Parts::default();
-        parts.open(0, 0, Samples(0));
+        parts.open(0, 0, Samples(0), Samples::ZERO);
         parts.settle(
             0,
             0,
@@ -194,12 +250,75 @@ mod tests {
     #[test]
     fn second_outcome_changes_nothing() {
         let mut parts = Parts::default();
-        parts.open(0, 0, Samples(0));
+        parts.open(0, 0, Samples(0), Samples::ZERO);
         parts.close(closed(160, true));
         parts.settle(0, 0, text("one"));
         parts.settle(0, 0, text("two"));
         assert_eq!(parts.poll_settled().map(|p| p.2), Some(text("one")));
         parts.settle(0, 0, text("three"));
         assert_eq!(parts.poll_settled(), None);
+    }
+
+    #[test]
+    fn words_heard_on_both_sides_of_a_cut_are_said_once() {
+        let mut parts = Parts::default();
+        parts.open(0, 0, Samples(0), Samples::ZERO);
+        parts.close(closed(16_000, false));
+        parts.open(0, 1, Samples(16_000), Samples(8_000));
+        parts.settle(0, 0, text("明天全是小学张局"));
+        assert_eq!(
+            parts.poll_settled().map(|p| p.2),
+            Some(text("明天全是小学"))
+        );
+
+        parts.close(closed(32_000, true));
+        parts.settle(0, 1, text("明天全是小学将举行运动会"));
+        let (part, _, outcome) = parts.poll_settled().unwrap();
+        assert_eq!(outcome, text("将举行运动会"));
+        assert_eq!(part.audio_start(), Samples(8_000));
+    }
+
+    #[test]
+    fn after_a_gap_the_lead_in_is_said() {
+        let mut parts = Parts::default();
+        parts.open(0, 0, Samples(0), Samples::ZERO);
+        parts.close(closed(16_000, false));
+        parts.open(0, 1, Samples(16_000), Samples(8_000));
+        let (reason, detail) = (GapReason::Quota, String::new());
+        parts.settle(0, 0, Outcome::Unrecognised { reason, detail });
+        parts.close(closed(32_000, true));
+        parts.settle(0, 1, text("明天全是小学将举行运动会"));
+        let texts: Vec<_> = std::iter::from_fn(|| parts.poll_settled())
+            .map(|p| p.2)
+            .collect();
+        assert_eq!(texts[1], text("明天全是小学将举行运动会"));
+    }
+
+    #[test]
+    fn words_of_the_lead_in_belong_to_the_part_before() {
+        let mut parts = Parts::default();
+        parts.open(0, 0, Samples(0), Samples::ZERO);
+        parts.close(closed(16_000, false));
+        parts.open(0, 1, Samples(16_000), Samples(8_000));
+        parts.settle(0, 0, text("明天"));
+        parts.close(closed(32_000, true));
+        let word = |text: &str, start, end| Word {
+            text: text.into(),
+            start: Samples(start),
+            end: Samples(end),
+        };
+        let words = vec![word("天", 4_000, 7_000), word("上", 7_000, 9_000)];
+        let recognition = Recognition {
+            words,
+            ..Recognition::default()
+        };
+        parts.settle(0, 1, Outcome::Recognised(recognition));
+        let outcomes: Vec<_> = std::iter::from_fn(|| parts.poll_settled())
+            .map(|p| p.2)
+            .collect();
+        let Outcome::Recognised(later) = &outcomes[1] else {
+            panic!("{outcomes:?}")
+        };
+        assert_eq!(later.words, [word("上", 7_000, 9_000)]);
     }
 }

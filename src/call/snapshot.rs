@@ -87,6 +87,8 @@ pub enum CallState {
     Active,
     /// Its last words are being recognised.
     Ending,
+    /// It is over, and parts of it wait on disk for the recogniser.
+    Waiting,
 }
 
 impl Call {
@@ -95,7 +97,7 @@ impl Call {
         let spec = self.spec();
         let call = CallFacts {
             id: Arc::clone(&spec.id),
-            state: self.phase().into(),
+            state: CallState::of(self),
             registered: spec.is_registered,
             duration_ms: self.clock().position(now).as_ms(),
             from: spec.from.clone(),
@@ -133,7 +135,7 @@ impl Leg {
 
 impl CallState {
     /// Every state.
-    pub const ALL: [Self; 3] = [Self::Expected, Self::Active, Self::Ending];
+    pub const ALL: [Self; 4] = [Self::Expected, Self::Active, Self::Ending, Self::Waiting];
 
     /// The value in a word, as the lines write it.
     pub const fn name(self) -> &'static str {
@@ -141,15 +143,16 @@ impl CallState {
             Self::Expected => "expected",
             Self::Active => "active",
             Self::Ending => "ending",
+            Self::Waiting => "waiting",
         }
     }
-}
 
-impl From<Phase> for CallState {
-    fn from(phase: Phase) -> Self {
-        match phase {
+    /// The state of a call.
+    pub fn of(call: &Call) -> Self {
+        match call.phase() {
             Phase::Expected => Self::Expected,
             Phase::Active => Self::Active,
+            Phase::Ending(_) if call.is_waiting() => Self::Waiting,
             Phase::Ending(_) | Phase::Ended => Self::Ending,
         }
     }

@@ -13,12 +13,13 @@ use crate::call::conversation::{Call, CallSpec, CallUpdate, Phase};
 use crate::call::leg::{Leg, LegSpec};
 use crate::call::part::Outcome;
 use crate::call::port::{Port, PortUse};
+use crate::call::speech_settings::SpeechSettings;
 use crate::call::stray::Strays;
 use crate::call::{CallKey, Outbox, Output, PartKey, WallClock};
 use crate::event::{EndReason, GapReason, Metadata, Role, RoleSource};
 use crate::media::admission::{admission, foreign_sound};
 use crate::media::receiver::{self, ExpectedSource};
-use crate::speech::{utterance, voice};
+use crate::speech::voice;
 pub use registration::RegisterError;
 pub use resumption::{Hindrance, News, Resumed};
 
@@ -28,7 +29,7 @@ pub struct Settings {
     /// How datagrams are received.
     pub receiver: Arc<receiver::Settings>,
     /// How speech is found and cut.
-    pub speech: Arc<utterance::Settings>,
+    pub speech: SpeechSettings,
     /// What tells speech from the rest.
     pub detector: voice::Kind,
     /// The recogniser's name in the lines.
@@ -172,6 +173,11 @@ impl Switchboard {
         self.handle_outcome(key, Outcome::Unrecognised { reason, detail }, now);
     }
 
+    /// The audio of a part waits on disk, for the recogniser is away; its text will be late.
+    pub fn handle_postponed(&mut self, key: PartKey, now: Instant) {
+        self.with_call(key.call, now, |call, _| call.handle_postponed(key));
+    }
+
     /// The recogniser has a first guess at a part.
     pub fn handle_interim(&mut self, key: PartKey, text: String, now: Instant) {
         self.with_call(key.call, now, |call, outbox| {
@@ -272,7 +278,8 @@ impl Switchboard {
         (call.key() == key).then_some(call)
     }
 
-    fn handle_outcome(&mut self, key: PartKey, outcome: Outcome, now: Instant) {
+    /// It is known what became of a part.
+    pub fn handle_outcome(&mut self, key: PartKey, outcome: Outcome, now: Instant) {
         self.with_call(key.call, now, |call, outbox| {
             call.handle_outcome(key, outcome, outbox, now);
         });

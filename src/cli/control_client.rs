@@ -1,7 +1,5 @@
 //! Questions to a running daemon, over its control socket.
 
-#![expect(clippy::disallowed_types, reason = "the daemon is asked on its socket")]
-
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};

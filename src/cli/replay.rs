@@ -274,16 +274,16 @@ impl Replay {
     fn perform(&mut self) -> Result<(), ReplayError> {
         while let Some(output) = self.switchboard.poll_output() {
             match output {
-                Output::Publish(event) => self.print(&event)?,
-                Output::OpenPart { key, law } => {
-                    self.audio.insert(key, PartAudio::new(law));
+                Output::Publish(event) | Output::Settle { event, .. } => self.print(&event)?,
+                Output::OpenPart { key, label } => {
+                    self.audio.insert(key, PartAudio::new(label.law));
                 }
                 Output::Audio { key, frame } => {
                     if let Some(audio) = self.audio.get(&key) {
                         audio.append_frame(&frame);
                     }
                 }
-                Output::ClosePart { key } => self.recognise(key),
+                Output::ClosePart { key, .. } => self.recognise(key),
                 Output::Heard {
                     call,
                     channel,

@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "the deadline of the last words")]
 
 mod reload;
+mod spool;
 mod state;
 
 use std::convert::Infallible;
@@ -29,9 +30,10 @@ use crate::io::publisher;
 use crate::io::recogniser::Recogniser;
 use crate::io::sockets::{self, BindError};
 use crate::io::unix_socket::SocketError;
-use crate::io::{assignment, logging, systemd};
+use crate::io::{assignment, logging, outage, systemd};
 use crate::speech::utterance::SettingsError;
 use reload::Reloader;
+use spool::CallAudio;
 use state::CallState;
 
 /// Receive calls and publish what is said.
@@ -111,11 +113,19 @@ async fn supervise(
     let provider = config.recogniser()?;
     let sockets = sockets::bind_all(&config.rtp, &mut inherited)?;
     let journal = journal::Settings::new(&config.journal).map(Journal::open);
+    let history = journal.as_ref().and_then(Journal::history);
     let passed = inherited.take_listener(&config.events.socket);
     let (publisher, publisher_thread) = publisher::start(&config.events, journal, passed)?;
     let settings = Arc::new(config.switchboard()?);
     let mut workers = Vec::new();
     let (state, found) = CallState::open(config)?;
+    let (audio, parts) = CallAudio::open(config, &provider, &publisher);
+    let found = if audio.is_kept() {
+        spool::reunite(found, parts, history.as_ref())
+    } else {
+        found
+    };
+    drop(history);
     for (number, share) in assignment::divide(config, sockets, found)
         .into_iter()
         .enumerate()
@@ -125,6 +135,7 @@ async fn supervise(
             settings: Arc::clone(&settings),
             tick: config.rtp.tick_ms.duration(),
             checkpoints: state.store(),
+            spool: audio.spool(),
         };
         let provider = Arc::clone(&provider);
         let make = move || Recogniser::new(provider);
@@ -136,7 +147,6 @@ async fn supervise(
         )?);
     }
     let figures = publisher.figures();
-    drop(publisher);
     let commands = workers.iter().map(|worker| worker.commands.clone());
     let passed = inherited.take_listener(&config.control_socket());
     let control = control::start(
@@ -168,12 +178,15 @@ async fn supervise(
         () = any_stopped(&mut workers) => End::Defect,
         never = warn_if_unreachable(&provider, config) => match never {},
         never = reloader.on(hangup) => match never {},
+        never = outage::watch(&provider, &publisher) => match never {},
         never = &mut watchdog => match never {},
     };
     let is_well = tokio::select! {
         is_well = bring_to_an_end(end, workers, &mut stop, &state) => is_well,
         never = &mut watchdog => match never {},
     };
+    drop(publisher);
+    audio.join();
     state.join();
     control.stop().await;
     publisher_thread.join();

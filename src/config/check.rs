@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-use crate::config::file::{Asr, File, Journal, Line, PayloadTypes, Rtp, Speech};
+use crate::config::file::{Asr, File, Journal, Line, PayloadTypes, Rtp};
 
 /// A key and what is wrong with it.
 pub(super) type Fault = (&'static str, String);
@@ -20,6 +20,7 @@ impl File {
         self.asr.check()?;
         check_lines(&self.line, &self.rtp)?;
         self.check_control()?;
+        self.check_spool()?;
         self.journal.check()?;
         if self.events.backlog_lines < 100 {
             return Err(("events.backlog-lines", "expected at least 100".to_owned()));
@@ -29,6 +30,20 @@ impl File {
             .parse::<tracing_subscriber::EnvFilter>()
             .map(|_| ())
             .map_err(|error| ("log.level", format!("{:?}: {error}", self.log.level)))
+    }
+
+    fn check_spool(&self) -> Result<(), Fault> {
+        let spool = &self.spool;
+        if spool.max_bytes < 10_000_000 {
+            return Err(("spool.max-bytes", "expected at least 10000000".to_owned()));
+        }
+        if !(1..=720).contains(&spool.max_age_hours) {
+            return Err(("spool.max-age-hours", "expected 1 to 720".to_owned()));
+        }
+        if !(1..=1_000).contains(&spool.max_sessions) {
+            return Err(("spool.max-sessions", "expected 1 to 1000".to_owned()));
+        }
+        Ok(())
     }
 
     fn check_control(&self) -> Result<(), Fault> {
@@ -149,24 +164,6 @@ impl PayloadTypes {
         }
         if self.pcmu.is_empty() && self.pcma.is_empty() {
             return Err((key, "neither pcmu nor pcma has a payload type".to_owned()));
-        }
-        Ok(())
-    }
-}
-
-impl Speech {
-    fn check(&self) -> Result<(), Fault> {
-        if self.cut_from_ms.duration() >= self.part_limit_ms.duration() {
-            return Err((
-                "speech.cut-from-ms",
-                "must be less than speech.part-limit-ms".to_owned(),
-            ));
-        }
-        if self.post_roll_ms.duration() > self.hangover_ms.duration() {
-            return Err((
-                "speech.post-roll-ms",
-                "must not exceed speech.hangover-ms".to_owned(),
-            ));
         }
         Ok(())
     }

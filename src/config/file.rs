@@ -9,9 +9,9 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::asr::session::AudioFormat;
+use crate::config::speech::Speech;
 use crate::config::value::{LogFormat, Milliseconds, PortRange, SocketMode};
 use crate::event::Role;
-use crate::speech::voice;
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -29,6 +29,8 @@ pub struct File {
     pub journal: Journal,
     /// `[control]`: who may announce calls.
     pub control: Control,
+    /// `[spool]`: audio that waits for its text.
+    pub spool: Spool,
     /// `[resume]`: calls that go on after a restart.
     pub resume: Resume,
     /// `[log]`: what the daemon says of itself.
@@ -84,28 +86,6 @@ pub struct PayloadTypes {
     pub telephone_event: Vec<u8>,
     /// Comfort noise (RFC 3389).
     pub comfort_noise: Vec<u8>,
-}
-
-/// `[speech]`
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct Speech {
-    /// What tells speech from the rest.
-    pub detector: voice::Kind,
-    /// Audio kept from before the onset.
-    pub pre_roll_ms: Milliseconds<0, 2_000>,
-    /// Silence that ends an utterance.
-    pub hangover_ms: Milliseconds<100, 5_000>,
-    /// Audio kept after the last voiced frame.
-    pub post_roll_ms: Milliseconds<0, 2_000>,
-    /// Speech that opens an utterance.
-    pub onset_ms: Milliseconds<20, 500>,
-    /// From this length on a pause ends a part.
-    pub cut_from_ms: Milliseconds<1_000, 58_000>,
-    /// No part is longer than this.
-    pub part_limit_ms: Milliseconds<2_000, 58_000>,
-    /// Audio held back, from `cut-from-ms` on, to choose the place of a cut.
-    pub look_ahead_ms: Milliseconds<100, 20_000>,
 }
 
 /// `[asr]`
@@ -294,21 +274,6 @@ impl Default for PayloadTypes {
     }
 }
 
-impl Default for Speech {
-    fn default() -> Self {
-        Self {
-            detector: voice::Kind::default(),
-            pre_roll_ms: Milliseconds::new(300),
-            hangover_ms: Milliseconds::new(600),
-            post_roll_ms: Milliseconds::new(200),
-            onset_ms: Milliseconds::new(80),
-            cut_from_ms: Milliseconds::new(40_000),
-            part_limit_ms: Milliseconds::new(58_000),
-            look_ahead_ms: Milliseconds::new(4_000),
-        }
-    }
-}
-
 impl Default for Asr {
     fn default() -> Self {
         Self {
@@ -362,6 +327,34 @@ impl Default for Journal {
             path: None,
             max_age_days: 30,
             max_bytes: 2 << 30,
+        }
+    }
+}
+
+/// `[spool]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Spool {
+    /// Whether audio is kept on disk until its text is out.
+    pub enabled: bool,
+    /// Its folder; `spool` in `$STATE_DIRECTORY` if absent, and nowhere without that.
+    pub directory: Option<PathBuf>,
+    /// Bytes on disk; the oldest part is given up for a new one.
+    pub max_bytes: u64,
+    /// How long a part waits for the recogniser.
+    pub max_age_hours: u32,
+    /// Sessions at one time for what waited.
+    pub max_sessions: u32,
+}
+
+impl Default for Spool {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            directory: None,
+            max_bytes: 4 << 30,
+            max_age_hours: 24,
+            max_sessions: 20,
         }
     }
 }

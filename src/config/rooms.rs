@@ -11,6 +11,7 @@ use crate::asr::auth::iam::IamUser;
 use crate::asr::auth::signature::AccessKey;
 use crate::asr::endpoint::{Endpoint, EndpointError};
 use crate::asr::{quota, retry, session};
+use crate::call::speech_settings::SpeechSettings;
 use crate::call::switchboard;
 use crate::config::file::{Asr, File, Iam, PayloadTypes};
 use crate::io::journal;
@@ -18,7 +19,7 @@ use crate::io::provider::{self, Provider};
 use crate::io::transport::Proxy;
 use crate::media::Law;
 use crate::media::receiver::{self, Payload};
-use crate::speech::utterance::{self, SettingsError, Timing};
+use crate::speech::utterance::{self, SettingsError};
 
 impl File {
     /// For captures: every stream of anybody is a call.
@@ -45,7 +46,7 @@ impl File {
     pub fn switchboard(&self) -> Result<switchboard::Settings, SettingsError> {
         Ok(switchboard::Settings {
             receiver: Arc::new(self.receiver()),
-            speech: Arc::new(utterance::Settings::new(self.timing())?),
+            speech: self.utterances()?,
             detector: self.speech.detector,
             provider: self.asr.provider.as_str().into(),
             idle_timeout: self.rtp.idle_timeout_ms.duration(),
@@ -127,16 +128,12 @@ impl File {
         })
     }
 
-    fn timing(&self) -> Timing {
-        Timing {
-            pre_roll: self.speech.pre_roll_ms.duration(),
-            post_roll: self.speech.post_roll_ms.duration(),
-            hangover: self.speech.hangover_ms.duration(),
-            onset: self.speech.onset_ms.duration(),
-            cut_from: self.speech.cut_from_ms.duration(),
-            cut_limit: self.speech.part_limit_ms.duration(),
-            look_ahead: self.speech.look_ahead_ms.duration(),
-        }
+    fn utterances(&self) -> Result<SpeechSettings, SettingsError> {
+        let all = utterance::Settings::new(self.speech.times.timing())?;
+        let mut roles = self.speech.roles.iter();
+        roles.try_fold(SpeechSettings::new(all), |settings, (&role, times)| {
+            Ok(settings.with_role(role, utterance::Settings::new(times.timing())?))
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::event::Role;
 
 fn error_of(text: &str) -> String {
     parse(Path::new("callscribe.toml"), text)
@@ -110,4 +111,41 @@ fn missing_file_is_named() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("/nonexistent/callscribe.toml"), "{error}");
+}
+
+#[test]
+fn a_preset_stands_behind_the_times_that_are_given() {
+    let file = parse(
+        Path::new("x"),
+        "[speech]\npreset = \"monologue\"\npost-roll-ms = 100\n",
+    )
+    .unwrap();
+    let times = file.speech.times;
+    assert_eq!(times.hangover_ms.duration().as_millis(), 1_200);
+    assert_eq!(times.post_roll_ms.duration().as_millis(), 100);
+}
+
+#[test]
+fn a_role_may_have_times_of_its_own() {
+    let text = "[speech]\nhangover-ms = 500\n[speech.roles.AGENT]\npost-roll-ms = 300\n";
+    let settings = parse(Path::new("x"), text)
+        .unwrap()
+        .switchboard()
+        .unwrap()
+        .speech;
+    let hangover = |role| settings.of(role).hangover().as_millis();
+    assert_eq!(hangover(Some(Role::Agent)), 500);
+    assert_ne!(settings.of(Some(Role::Agent)), settings.of(None));
+    assert_eq!(settings.of(Some(Role::Customer)), settings.of(None));
+}
+
+#[test]
+fn a_fault_in_the_times_of_a_role_is_told_by_its_key() {
+    let error = error_of("[speech.roles.CUSTOMER]\nhangover-ms = 150\n");
+    assert!(
+        error.contains("speech.roles.CUSTOMER.post-roll-ms"),
+        "{error}"
+    );
+    let error = error_of("[speech.roles.AGENT]\ndetector = \"webrtc\"\n");
+    assert!(error.contains("set speech.detector"), "{error}");
 }

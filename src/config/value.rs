@@ -21,6 +21,16 @@ impl<const MIN: u64, const MAX: u64> Milliseconds<MIN, MAX> {
         Self(ms)
     }
 
+    /// The whole milliseconds of a time. Used for defaults.
+    ///
+    /// # Panics
+    /// When the time is out of bounds.
+    #[expect(clippy::cast_possible_truncation, reason = "the bound is checked")]
+    pub const fn from_duration(time: Duration) -> Self {
+        assert!(time.as_millis() <= MAX as u128, "default out of bounds");
+        Self::new(time.as_millis() as u64)
+    }
+
     /// The time.
     pub const fn duration(self) -> Duration {
         Duration::from_millis(self.0)

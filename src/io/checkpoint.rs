@@ -17,6 +17,8 @@ use tracing::warn;
 use crate::call::conversation::{Call, Phase, SavedCall};
 use crate::call::switchboard::{News, Switchboard};
 use crate::call::{CallKey, PartKey};
+use crate::io::spool::SpooledPart;
+use crate::io::told::Told;
 use crate::media::Law;
 use crate::speech::utterance::Depth;
 
@@ -43,6 +45,10 @@ pub struct FoundCall {
     pub is_started: bool,
     /// The audio of its unsettled parts, as far as it was left with the state.
     pub audio: Vec<KeptAudio>,
+    /// The same, as far as it is in the spool.
+    pub spooled: Vec<SpooledPart>,
+    /// What readers know of it.
+    pub told: Told,
 }
 
 impl FoundCall {
@@ -264,6 +270,8 @@ pub fn read(bytes: &[u8]) -> Vec<FoundCall> {
             saved_at: now.checked_sub(age).unwrap_or(now),
             is_started: record.is_started,
             audio: of_call(&record.id),
+            spooled: Vec::new(),
+            told: Told::default(),
             id: record.id,
         }
     };

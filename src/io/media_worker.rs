@@ -14,6 +14,7 @@ mod meter;
 mod orders;
 mod recognition;
 mod resumption;
+mod spooling;
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,6 +29,7 @@ use tokio::task::LocalSet;
 use tokio::time::MissedTickBehavior;
 use tracing::{Span, error, info, trace, warn};
 
+use crate::call::conversation::Call;
 use crate::call::feedback;
 use crate::call::switchboard::{Line, PortIndex, Settings, Switchboard};
 use crate::call::{Output, PartKey, WallClock};
@@ -38,12 +40,14 @@ use crate::io::checkpoint::{Checkpoints, FoundCall};
 use crate::io::checkpoint_store::CheckpointStore;
 use crate::io::publisher::Publisher;
 use crate::io::recogniser::Recogniser;
+use crate::io::spool::Spool;
 use crate::io::systemd;
 pub(crate) use meter::FRAGMENT_BOUNDS;
 pub use meter::{Meter, WorkerFigures};
 use orders::Farewells;
 pub use orders::{Command, Survey};
 use recognition::{Recognitions, Report};
+use spooling::Spooling;
 
 /// Largest datagram that can be audio: beyond any MTU that carries RTP. Longer ones arrive cut and
 /// are refused.
@@ -72,6 +76,8 @@ pub struct Assignment {
     pub tick: Duration,
     /// Where the state of its calls is kept, if it is.
     pub checkpoints: Option<CheckpointStore>,
+    /// Where their audio is kept until its text is out, if it is.
+    pub spool: Option<Spool>,
 }
 
 /// A running worker.
@@ -118,10 +124,9 @@ pub fn start(
     let (own_pulse, last_pulse) = (Arc::clone(&pulse), Arc::clone(&pulse));
     let found = std::mem::take(&mut assignment.share.found);
     let body = move || {
-        let worker = set_up(assignment, orders, publisher, make_recogniser);
+        let worker = set_up(number, assignment, orders, publisher, make_recogniser);
         let outcome = worker.map(|(runtime, mut worker, tick)| {
             worker.pulse = own_pulse;
-            worker.number = number;
             // The starter waits for it; it cannot be gone.
             ready.send(Ok(())).ok();
             LocalSet::new().block_on(&runtime, worker.run(tick, found));
@@ -151,6 +156,7 @@ pub fn start(
 type SetUp = (tokio::runtime::Runtime, Worker, Duration);
 
 fn set_up(
+    number: usize,
     assignment: Assignment,
     orders: mpsc::Receiver<Command>,
     publisher: Publisher,
@@ -179,7 +185,7 @@ fn set_up(
     }
     let now = Instant::now();
     let worker = Worker {
-        number: 0,
+        spooling: Spooling::new(number, assignment.spool),
         checkpoints: assignment
             .checkpoints
             .map(|store| (store, Checkpoints::new(now))),
@@ -224,7 +230,7 @@ struct Port {
 }
 
 struct Worker {
-    number: usize,
+    spooling: Spooling,
     checkpoints: Option<(CheckpointStore, Checkpoints)>,
     switchboard: Switchboard,
     poll: Poll,
@@ -350,7 +356,12 @@ impl Worker {
                 Report::Recognised(recognition) => {
                     self.switchboard.handle_recognised(key, recognition, now);
                 }
-                Report::Unrecognised { reason, detail } => {
+                Report::Unrecognised {
+                    reason, can_wait, ..
+                } if can_wait && self.spooling.postpone(key, reason) => {
+                    self.switchboard.handle_postponed(key, now);
+                }
+                Report::Unrecognised { reason, detail, .. } => {
                     self.part_span(key).in_scope(
                         || warn!(%detail, ?reason, "a part of an utterance was given up"),
                     );
@@ -358,6 +369,9 @@ impl Worker {
                         .handle_unrecognised(key, reason, detail, now);
                 }
             }
+        }
+        while let Some((key, outcome)) = self.spooling.poll_outcome() {
+            self.switchboard.handle_outcome(key, outcome, now);
         }
     }
 
@@ -370,13 +384,23 @@ impl Worker {
                     diary::note(&event);
                     self.publisher.publish(event);
                 }
-                Output::OpenPart { key, law } => {
+                Output::Settle { key, event } => {
+                    self.meter.note_event(&event);
+                    diary::note(&event);
+                    match self.spooling.settle(key) {
+                        Some(release) => self.publisher.publish_and_then(event, release),
+                        None => self.publisher.publish(event),
+                    }
+                }
+                Output::OpenPart { key, label } => {
                     let span = self.part_span(key);
-                    self.recognitions.open(key, law, span);
+                    let audio = self.recognitions.open(key, label.law, span);
+                    self.spooling.open(key, label, audio);
                 }
                 Output::Audio { key, frame } => self.recognitions.append(key, &frame),
-                Output::ClosePart { key } => {
+                Output::ClosePart { key, closed } => {
                     self.recognitions.close(key);
+                    self.spooling.close(key, closed);
                     self.meter.note_closed(key, now);
                 }
                 Output::SendReport { port, report } => self.send_report(port, &report),
@@ -408,13 +432,18 @@ impl Worker {
         };
         if now >= deadline {
             for key in self.recognitions.abandon() {
+                if self.spooling.postpone(key, GapReason::Shutdown) {
+                    self.switchboard.handle_postponed(key, now);
+                    continue;
+                }
                 let detail = "the daemon was stopped before the text came".to_owned();
                 self.switchboard
                     .handle_unrecognised(key, GapReason::Shutdown, detail, now);
             }
             self.perform(now);
         }
-        self.switchboard.calls().next().is_none()
+        // What waits on disk is left to the next daemon.
+        self.switchboard.calls().all(Call::is_waiting)
     }
 }
 

@@ -85,6 +85,11 @@ impl PartAudio {
         self.g711.borrow().clone()
     }
 
+    /// The samples from a place on, where there are any.
+    pub fn g711_from(&self, from: usize) -> Vec<u8> {
+        self.g711.borrow().get(from..).unwrap_or_default().to_vec()
+    }
+
     /// Samples so far.
     pub fn len(&self) -> usize {
         self.g711.borrow().len()

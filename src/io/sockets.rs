@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_types, reason = "UDP is received here")]
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 
@@ -58,35 +59,44 @@ pub fn bind_all(rtp: &Rtp, inherited: &mut Inherited) -> Result<Vec<(u16, UdpSoc
             limit,
         });
     }
-    let mut sockets = Vec::with_capacity(ports.len());
-    let mut bound = Vec::new();
-    for port in ports {
-        let address = SocketAddr::new(rtp.bind_address, port);
-        let refused = |source| BindError::Port { address, source };
-        let socket = match inherited.take_udp(address) {
-            Some(socket) => adopt(socket, rtp.receive_buffer_bytes).map_err(refused)?,
-            None => {
-                bound.push(sockets.len());
-                open(address, rtp.receive_buffer_bytes).map_err(refused)?
-            }
-        };
-        sockets.push((port, socket));
+    let address = |port| SocketAddr::new(rtp.bind_address, port);
+    let mut left: BTreeMap<u16, UdpSocket> = ports
+        .clone()
+        .filter_map(|port| Some((port, inherited.take_udp(address(port))?)))
+        .collect();
+    if !left.is_empty() {
+        info!(
+            sockets = left.len(),
+            "the sockets of the daemon before are received on"
+        );
     }
-    let kept = sockets.len() - bound.len();
+    // Before binding: they may be what is in the way.
     let strangers = inherited.close_udp();
     if strangers > 0 {
         info!(
             strangers,
-            "ports that are not received on any more are given back"
+            "sockets that are not configured any more are given back"
         );
         systemd::forget_all();
-        systemd::keep(sockets.iter().map(|(_, socket)| socket));
-    } else {
-        systemd::keep(bound.iter().map(|&index| &sockets[index].1));
     }
-    if kept > 0 {
-        info!(kept, "the sockets of the daemon before are received on");
+    let mut sockets = Vec::with_capacity(ports.len());
+    let mut unknown = Vec::new();
+    for port in ports {
+        let left = left.remove(&port);
+        if left.is_none() || strangers > 0 {
+            unknown.push(sockets.len());
+        }
+        let socket = match left {
+            Some(socket) => adopt(socket, rtp.receive_buffer_bytes),
+            None => open(address(port), rtp.receive_buffer_bytes),
+        };
+        let address = address(port);
+        sockets.push((
+            port,
+            socket.map_err(|source| BindError::Port { address, source })?,
+        ));
     }
+    systemd::keep(unknown.iter().map(|&index| &sockets[index].1));
     if let Some((_, socket)) = sockets.first() {
         warn_of_small_buffer(socket, rtp.receive_buffer_bytes);
     }

@@ -5,10 +5,12 @@
 #![expect(clippy::disallowed_methods, reason = "the watchdog has a clock")]
 
 use std::fs;
+use std::io::{self, Read};
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -59,9 +61,26 @@ pub fn keep<'a>(sockets: impl Iterator<Item = &'a UdpSocket>) {
     }
 }
 
-/// Lets systemd forget all UDP sockets that it keeps.
+/// Lets systemd forget all UDP sockets that it keeps, and waits until it has: their ports are free then.
 pub fn forget_all() {
     tell(&[NotifyState::FdStoreRemove, NotifyState::FdName(RTP)]);
+    if let Err(error) = wait_until_told() {
+        warn!(%error, "cannot tell whether systemd has given the old sockets back");
+    }
+}
+
+/// Waits until systemd has taken in everything that it was told: then it closes the pipe that is sent after it
+/// (sd_notify_barrier(3)). Without systemd that is at once.
+fn wait_until_told() -> io::Result<()> {
+    let (mut reader, writer) = io::pipe()?;
+    sd_notify::notify_with_fds(&[NotifyState::Custom("BARRIER=1")], &[writer.as_fd()])?;
+    drop(writer);
+    let (closed, is_closed) = mpsc::channel();
+    thread::spawn(move || closed.send(reader.read(&mut [0])).is_ok());
+    match is_closed.recv_timeout(ANSWER_TIME) {
+        Ok(outcome) => outcome.map(|_| ()),
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
 }
 
 /// Feeds the watchdog of the unit for as long as every worker's pulse goes on; never returns.

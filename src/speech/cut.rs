@@ -3,7 +3,8 @@
 //! A cut in a pause costs nothing; a cut inside a sentence costs about two characters, wherever it
 //! falls. So from [`Settings::search_from`] on the first good pause is taken, and what counts as
 //! good shrinks as the limit comes near. Where there is no pause at all, the quietest place of the
-//! window that is still held back has to do.
+//! window that is still held back has to do, and the next part may hear the last words before it
+//! again: [`crate::asr::seam`] joins the texts.
 
 use crate::media::Samples;
 
@@ -12,10 +13,12 @@ use crate::media::Samples;
 pub struct Settings {
     /// Length of a part from which on a pause ends it.
     pub search_from: Samples,
-    /// The most a part may hold.
+    /// The most a part may hold, its lead-in included.
     pub limit: Samples,
     /// The most that is held back to choose from.
     pub look_ahead: Samples,
+    /// The lead-in after a cut that is in no pause; less than half the limit.
+    pub overlap: Samples,
 }
 
 /// A piece of the window that may be cut before or after, but not within: a frame.
@@ -142,6 +145,7 @@ mod tests {
         search_from: Samples::from_ms(40_000),
         limit: Samples::from_ms(58_000),
         look_ahead: Samples::from_ms(4_000),
+        overlap: Samples::from_ms(2_500),
     };
 
     #[test]

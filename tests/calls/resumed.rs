@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::virtual_calls::{Answer, PACKET, Restart, Sender, VirtualCalls, sentence};
+use callscribe::call::conversation::SavedCall;
 use callscribe::call::switchboard::{Hindrance, Line, PortIndex};
 use callscribe::event::{EndReason, Role};
 use callscribe::speech::utterance::Depth;
@@ -261,4 +262,50 @@ fn stranger_does_not_take_over_a_resumed_leg() {
     assert_eq!(talk.calls.events("channel_started").len(), 2);
     let ended = talk.calls.events("call_ended")[0];
     assert_eq!(number(&ended["coverage"][0], "lost_ms"), 200);
+}
+
+/// A call as it was saved by the layout in force, `LAYOUT` of `io::checkpoint`. If it cannot be read any more, the form has
+/// changed: raise `LAYOUT`, and make the file anew with `CALLSCRIBE_BLESS=1`.
+#[test]
+fn call_that_was_saved_in_this_layout_can_be_read() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/saved_call.bin");
+    if std::env::var_os("CALLSCRIBE_BLESS").is_some() {
+        let mut talk = Talk::new(Answer::Never);
+        talk.go_on(230);
+        let call = talk.calls.switchboard.calls().next().unwrap();
+        let saved = call.save(Depth::Handover, talk.calls.now);
+        std::fs::write(path, saved.to_bytes().unwrap()).unwrap();
+    }
+    let bytes = std::fs::read(path).unwrap();
+    let call = SavedCall::from_bytes(&bytes).unwrap();
+    assert_eq!(call.ports().collect::<Vec<_>>(), [20_000, 20_002]);
+    assert_eq!(call.to_bytes().unwrap(), bytes);
+    assert!(SavedCall::from_bytes(&[&bytes[..], &[0]].concat()).is_err());
+}
+
+#[test]
+fn utterance_that_began_after_the_last_checkpoint_keeps_its_name_to_itself() {
+    let mut talk = Talk::new(Answer::After(Duration::from_millis(300)));
+    talk.go_on(2);
+    let saved: Vec<_> = {
+        let calls = talk.calls.switchboard.calls();
+        calls
+            .map(|call| call.save(Depth::Checkpoint, talk.calls.now))
+            .collect()
+    };
+    let saved_at = talk.calls.now;
+    talk.go_on(28);
+    assert_eq!(talk.calls.events("speech_started").len(), 1);
+    talk.calls.crash(saved, saved_at, |calls| {
+        add_line(calls);
+    });
+    talk.go_on(300);
+    talk.hang_up();
+    let started = talk.calls.events("speech_started");
+    let ids: BTreeSet<_> = started
+        .iter()
+        .map(|line| line["utterance_id"].as_str())
+        .collect();
+    assert_eq!(ids.len(), started.len());
+    assert_ledger_adds_up(&talk);
 }

@@ -135,7 +135,7 @@ impl VirtualCalls {
     pub(crate) fn perform(&mut self) {
         while let Some(output) = self.switchboard.poll_output() {
             match output {
-                Output::Publish(event) => {
+                Output::Publish(event) | Output::Settle { event, .. } => {
                     let line = event.to_line("test", self.lines.len() as u64);
                     self.lines.push(serde_json::from_str(&line).unwrap());
                 }
@@ -147,7 +147,7 @@ impl VirtualCalls {
                     );
                 }
                 Output::Audio { key, frame } => self.hear(key, &frame),
-                Output::ClosePart { key } => self.close(key),
+                Output::ClosePart { key, .. } => self.close(key),
                 Output::SendReport { report, .. } => self.reports.push(report),
                 Output::Heard { .. } => {}
             }
@@ -203,6 +203,28 @@ impl VirtualCalls {
             .extend(before.map(|(key, audio)| (name(key), audio)));
         self.perform();
         hindrances
+    }
+
+    /// Goes on in a new switchboard with what was saved some time before the crash; audio is lost with it.
+    pub(crate) fn crash(
+        &mut self,
+        saved: Vec<SavedCall>,
+        saved_at: Instant,
+        set_up: impl FnOnce(&mut Self),
+    ) {
+        let settings = Arc::new(self.switchboard.settings().clone());
+        let wall = WallClock::new(self.zero, jiff::Timestamp::UNIX_EPOCH);
+        self.switchboard = Switchboard::new(settings, wall);
+        self.heard.clear();
+        self.due.clear();
+        set_up(self);
+        for call in saved {
+            let resumed = self.switchboard.resume(call, saved_at, self.now);
+            for part in resumed.parts {
+                self.switchboard.handle_audio_lost(part.key, self.now);
+            }
+        }
+        self.perform();
     }
 
     fn reopen(&mut self, part: &UnsettledPart, audio: &[u8], due: Option<Instant>) {

@@ -38,6 +38,9 @@ pub enum SavedCallError {
     /// They were written by another version of the program, or damaged.
     #[error("not a call as this version saves it: {0}")]
     Unreadable(#[from] postcard::Error),
+    /// There is more than a call.
+    #[error("more than a call as this version saves it")]
+    TooLong,
 }
 
 impl SavedCall {
@@ -54,7 +57,10 @@ impl SavedCall {
     /// # Errors
     /// When the bytes are damaged, or of another version.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SavedCallError> {
-        Ok(postcard::from_bytes(bytes)?)
+        match postcard::take_from_bytes(bytes)? {
+            (call, []) => Ok(call),
+            (_, _) => Err(SavedCallError::TooLong),
+        }
     }
 
     /// Names the call to readers.

@@ -5,14 +5,15 @@ use std::time::Instant;
 
 use crate::asr::Recognition;
 use crate::call::Outbox;
+use crate::call::label::{PartLabel, utterance_id};
 use crate::call::leg::{Context, Leg};
 use crate::call::part::{Outcome, Part};
 use crate::event::{
     AsrTrace, Body, Channel, ChannelStarted, Coverage, GapReason, RtpFigures, Transcript,
     WordTiming,
 };
-use crate::media::Samples;
 use crate::media::receiver::Statistics;
+use crate::media::{Law, Samples};
 
 impl Leg {
     /// What is known of the leg, as the lines give it.
@@ -24,6 +25,29 @@ impl Leg {
             codec: self.heard.map(|heard| heard.law).or(self.spec.law),
             local_port: self.context.port,
             remote: self.heard.map(|heard| heard.remote.to_string()),
+        }
+    }
+
+    /// What a part that opens now is called outside its call.
+    pub(super) fn label(
+        &self,
+        (utterance, part): (u64, u32),
+        start: Samples,
+        lead_in: Samples,
+        opened_at: jiff::Timestamp,
+    ) -> PartLabel {
+        PartLabel {
+            call_id: Arc::clone(&self.context.call_id),
+            channel: self.context.channel,
+            port: self.context.port,
+            role: self.spec.role,
+            role_source: self.spec.role_source,
+            utterance,
+            part,
+            law: self.heard.map_or(Law::Pcmu, |heard| heard.law),
+            start,
+            lead_in,
+            opened_at,
         }
     }
 
@@ -72,6 +96,14 @@ impl Leg {
     pub(super) fn publish_settled(&mut self, outbox: &mut Outbox, now: Instant) {
         while let Some((mut part, closed, outcome)) = self.parts.poll_settled() {
             let body = match outcome {
+                Outcome::Told { is_text: true } => {
+                    self.ledger.count_transcribed(closed.speech);
+                    continue;
+                }
+                Outcome::Told { is_text: false } => {
+                    self.ledger.count_gap(closed.speech);
+                    continue;
+                }
                 Outcome::Recognised(recognition) => {
                     self.ledger.count_transcribed(closed.speech);
                     part.revision += 1;
@@ -93,7 +125,8 @@ impl Leg {
                     }
                 }
             };
-            outbox.publish(&self.context.call_id, body, now);
+            let key = self.context.part_key(part.utterance, part.part);
+            outbox.settle(key, &self.context.call_id, body, now);
         }
     }
 
@@ -104,10 +137,11 @@ impl Leg {
         finality: Finality,
         recognition: Recognition,
     ) -> Transcript {
+        let audio_start = part.audio_start();
         let on_call_clock = |word: crate::asr::Word| WordTiming {
             text: word.text,
-            start_ms: (part.start + word.start).as_ms(),
-            end_ms: (part.start + word.end).as_ms(),
+            start_ms: (audio_start + word.start).as_ms(),
+            end_ms: (audio_start + word.end).as_ms(),
         };
         Transcript {
             channel: self.context.channel,
@@ -124,7 +158,7 @@ impl Leg {
             confidence: recognition.confidence,
             language: "zh-CN",
             words: recognition.words.into_iter().map(on_call_clock).collect(),
-            late: false,
+            late: part.is_late,
             asr: AsrTrace {
                 provider: Arc::clone(&self.settings.provider),
                 trace_id: recognition.trace_id,
@@ -184,7 +218,7 @@ impl Leg {
 
 impl Context {
     fn utterance_id(&self, utterance: u64) -> String {
-        format!("{}/{}/{utterance}", self.call_id, self.channel)
+        utterance_id(&self.call_id, self.channel, utterance)
     }
 }
 

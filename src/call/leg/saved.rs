@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::{Context, Heard, Leg, LegSpec};
 use crate::call::feedback::Feedback;
 use crate::call::health::{Health, SavedHealth};
+use crate::call::label::PartLabel;
 use crate::call::ledger::Ledger;
 use crate::call::loss::LossRun;
-use crate::call::part::{Outcome, Parts};
+use crate::call::part::{Closed, Outcome, Parts};
 use crate::call::switchboard::{PortIndex, Settings};
 use crate::call::{Outbox, PartKey};
 use crate::event::{GapReason, Role, RoleSource};
@@ -51,6 +52,8 @@ pub struct UnsettledPart {
     pub len: Samples,
     /// Whether that is all; otherwise [`crate::call::Output::Audio`] goes on from there.
     pub is_closed: bool,
+    /// Its extent, if that is all.
+    pub closed: Option<Closed>,
 }
 
 impl SavedLeg {
@@ -106,7 +109,7 @@ impl Leg {
         let instant = |moment: Moment| moment.at(saved_at);
         let expected = spec.expected_source;
         let receiver = Arc::clone(&settings.receiver);
-        let speech = Arc::clone(&settings.speech);
+        let speech = Arc::clone(settings.speech.of(spec.role));
         let mut feedback = Feedback::new(&context.call_id, context.channel);
         feedback.resume(saved.next_report.map(instant));
         let key = |(utterance, part)| context.part_key(utterance, part);
@@ -137,10 +140,22 @@ impl Leg {
             let end = part.closed.map_or_else(open_end, |closed| closed.end);
             UnsettledPart {
                 key: self.context.part_key(part.utterance, part.part),
-                len: end.saturating_sub(part.start),
+                len: end.saturating_sub(part.audio_start()),
                 is_closed: part.closed.is_some(),
+                closed: part.closed,
             }
         })
+    }
+
+    /// What a part without an outcome is called outside its call.
+    pub(in crate::call) fn part_label(
+        &self,
+        (utterance, part): (u64, u32),
+        opened_at: jiff::Timestamp,
+    ) -> Option<PartLabel> {
+        let mut undecided = self.parts.undecided();
+        let found = undecided.find(|p| (p.utterance, p.part) == (utterance, part))?;
+        Some(self.label((utterance, part), found.start, found.lead_in, opened_at))
     }
 
     /// The audio of a part is gone: what there was of it is a gap. Speech that goes on is another

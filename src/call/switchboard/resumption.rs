@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{PortIndex, Switchboard};
 use crate::call::conversation::{Call, SavedCall};
+use crate::call::label::PartLabel;
 use crate::call::leg::UnsettledPart;
 use crate::call::port::PortUse;
 use crate::call::{CallKey, PartKey};
@@ -97,6 +98,12 @@ impl Switchboard {
         self.with_call(key.call, now, |call, outbox| {
             call.handle_audio_lost(key, outbox, now);
         });
+    }
+
+    /// What a part without an outcome is called outside its call.
+    pub fn label(&self, key: PartKey, now: Instant) -> Option<PartLabel> {
+        let leg = self.call(key.call)?.legs().get(usize::from(key.channel))?;
+        leg.part_label((key.utterance, key.part), self.outbox.wall.at(now))
     }
 
     /// Places for calls; each has one or none.

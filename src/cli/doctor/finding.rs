@@ -144,7 +144,7 @@ mod tests {
         let fault = Finding::fault("a", "");
         let warning = Finding::warning("b", "");
         assert_eq!(verdict(&[Finding::ok("c", "")]), "All is well.");
-        assert!(verdict(&[warning.clone()]).contains("one thing to look at"));
+        assert!(verdict(std::slice::from_ref(&warning)).contains("one thing to look at"));
         assert!(verdict(&[fault, warning]).contains("one thing, and one thing more"));
     }
 }

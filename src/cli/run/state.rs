@@ -21,7 +21,10 @@ impl CallState {
     pub(super) fn open(config: &File) -> Result<(Self, Vec<FoundCall>), StoreError> {
         let from_unit = || env::var_os("STATE_DIRECTORY").map(PathBuf::from);
         let by_default = || from_unit().map(|directory| directory.join("calls"));
-        let Some(directory) = config.resume.directory.clone().or_else(by_default) else {
+        // The spool is of no use to a daemon that knows nothing of the calls in it.
+        let with_spool = || super::spool::directory(config).map(|spool| spool.join("calls"));
+        let directory = config.resume.directory.clone().or_else(by_default);
+        let Some(directory) = directory.or_else(with_spool) else {
             return Ok((Self(None), Vec::new()));
         };
         let (store, thread, found) = CheckpointStore::open(&directory)?;

@@ -6,6 +6,7 @@
 )]
 
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -70,6 +71,16 @@ impl Store {
                 source,
             })?;
         }
+        // Transcripts are nobody's business; SQLite gives its other files the same mode.
+        let made = fs::File::options()
+            .create(true)
+            .append(true)
+            .mode(0o640)
+            .open(path);
+        drop(made.map_err(|source| JournalError::NoPlace {
+            path: path.clone(),
+            source,
+        })?);
         let has_outage = settings.outage_mark().exists();
         let mut store = Self::connect(path).map_err(|source| JournalError::new(path, source))??;
         if begun.is_some() || has_outage || store.epoch.is_empty() {

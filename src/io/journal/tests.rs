@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -44,6 +45,19 @@ fn numbering_and_epoch_go_on_after_a_restart() {
     let second = store(&settings);
     assert_eq!((&second.epoch, second.next_seq), (&epoch, 3));
     assert_eq!(second.oldest_seq, 0);
+}
+
+#[test]
+fn transcripts_are_readable_to_the_daemon_and_its_group_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    let mut store = store(&settings);
+    store.append(0, &dtmf(3)).unwrap();
+    for file in fs::read_dir(folder.path()).unwrap() {
+        let file = file.unwrap();
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o007, 0, "{:?}", file.path());
+    }
 }
 
 #[test]

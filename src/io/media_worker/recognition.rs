@@ -28,6 +28,8 @@ pub(super) enum Report {
         reason: GapReason,
         /// For people.
         detail: String,
+        /// Whether the same audio may be recognised at another time.
+        can_wait: bool,
     },
 }
 
@@ -55,10 +57,11 @@ impl Recognitions {
     }
 
     /// Begins a part: its session is opened at once, so that the handshake hides behind its first words.
-    pub(super) fn open(&mut self, key: PartKey, law: Law, span: Span) {
+    pub(super) fn open(&mut self, key: PartKey, law: Law, span: Span) -> Rc<PartAudio> {
         let audio = PartAudio::new(law);
         self.open.insert(key, Rc::clone(&audio));
-        self.begin(key, audio, span);
+        self.begin(key, Rc::clone(&audio), span);
+        audio
     }
 
     /// Begins a part again of which there is audio from before a restart; more may follow.
@@ -68,14 +71,16 @@ impl Recognitions {
         (law, g711): (Law, Vec<u8>),
         is_closed: bool,
         span: Span,
-    ) {
-        if is_closed {
-            return self.begin(key, PartAudio::complete(law, g711), span);
-        }
+    ) -> Rc<PartAudio> {
         let audio = PartAudio::new(law);
         audio.append(&g711);
-        self.open.insert(key, Rc::clone(&audio));
-        self.begin(key, audio, span);
+        if is_closed {
+            audio.close();
+        } else {
+            self.open.insert(key, Rc::clone(&audio));
+        }
+        self.begin(key, Rc::clone(&audio), span);
+        audio
     }
 
     fn begin(&mut self, key: PartKey, audio: Rc<PartAudio>, span: Span) {
@@ -88,6 +93,7 @@ impl Recognitions {
                 Err(failure) => Report::Unrecognised {
                     reason: failure.reason,
                     detail: failure.detail,
+                    can_wait: failure.can_wait,
                 },
             };
             reports.borrow_mut().push_back((key, report));
@@ -127,6 +133,7 @@ impl Recognitions {
                 let report = Report::Unrecognised {
                     reason: GapReason::AsrUnavailable,
                     detail,
+                    can_wait: false,
                 };
                 self.reports.borrow_mut().push_back((key, report));
             }

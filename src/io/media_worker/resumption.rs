@@ -7,8 +7,10 @@ use tracing::{info, warn};
 
 use super::Worker;
 use crate::call::leg::UnsettledPart;
-use crate::event::{Body, CallEnded, EndReason, Event};
+use crate::call::part::Outcome;
+use crate::event::{Body, CallEnded, EndReason, Event, GapReason};
 use crate::io::checkpoint::{FoundCall, KeptAudio};
+use crate::io::spool::SpooledPart;
 
 impl Worker {
     /// Saves what has changed, in its turn.
@@ -16,7 +18,7 @@ impl Worker {
         if let Some((store, checkpoints)) = &mut self.checkpoints
             && let Some(state) = checkpoints.advance(&mut self.switchboard, now)
         {
-            store.write(self.number, state);
+            self.spooling.checkpoint(store, state);
         }
     }
 
@@ -32,11 +34,11 @@ impl Worker {
                 g711: audio.g711(),
             })
         };
-        if let Some((store, checkpoints)) = &mut self.checkpoints
-            && let Some(state) = checkpoints.hand_over(&mut self.switchboard, audio, now)
-        {
-            store.write(self.number, state);
-        }
+        let state = self.checkpoints.as_mut().and_then(|(store, checkpoints)| {
+            let state = checkpoints.hand_over(&mut self.switchboard, audio, now)?;
+            Some((&*store, state))
+        });
+        self.spooling.leave(state);
     }
 
     /// Goes on with the calls of the daemon before.
@@ -51,27 +53,74 @@ impl Worker {
         }
     }
 
-    fn resume_call(&mut self, found: FoundCall, now: Instant) {
-        let Some(state) = found.state else {
+    fn resume_call(&mut self, mut found: FoundCall, now: Instant) {
+        if found.told.has_ended {
+            return self.forget(&found.spooled);
+        }
+        let Some(state) = found.state.take() else {
+            let lost = found.spooled.iter().filter(|part| !found.knows(part));
+            lost.for_each(|part| self.publisher.publish(lost_with_its_call(part)));
             if found.is_started {
-                self.publisher.publish(interrupted(found.id));
+                self.publisher.publish(interrupted(Arc::clone(&found.id)));
             }
-            return;
+            return self.forget(&found.spooled);
         };
         let resumed = self.switchboard.resume(state, found.saved_at, now);
         if let Some(hindrance) = resumed.hindrance {
             warn!(call_id = %found.id, %hindrance, "a call of the daemon before is over");
         }
         for part in resumed.parts {
-            match take_audio(&found.audio, &part) {
-                Some(audio) => {
-                    let span = self.part_span(part.key);
-                    self.recognitions
-                        .reopen(part.key, audio, part.is_closed, span);
-                }
-                None => self.switchboard.handle_audio_lost(part.key, now),
+            self.resume_part(&mut found, part, now);
+        }
+        self.forget(&found.spooled);
+    }
+
+    /// A part goes on where its line is not out, and its audio is there.
+    fn resume_part(&mut self, found: &mut FoundCall, part: UnsettledPart, now: Instant) {
+        let key = part.key;
+        let Some(label) = self.switchboard.label(key, now) else {
+            return;
+        };
+        if let Some(is_text) = found.told.of_part(&label) {
+            let told = Outcome::Told { is_text };
+            return self.switchboard.handle_outcome(key, told, now);
+        }
+        let is_it = |spooled: &mut SpooledPart| {
+            let other = &spooled.label;
+            (other.channel, other.utterance, other.part) == (key.channel, key.utterance, key.part)
+        };
+        let spooled = found
+            .spooled
+            .extract_if(.., is_it)
+            .max_by_key(SpooledPart::len);
+        let ordinal = spooled.as_ref().map(|spooled| spooled.ordinal);
+        let in_memory = take_audio(&found.audio, &part);
+        let audio = in_memory.or_else(|| spooled.as_ref()?.audio_of(part.len));
+        if let Some(audio) = audio {
+            let span = self.part_span(key);
+            let audio = self.recognitions.reopen(key, audio, part.is_closed, span);
+            return self
+                .spooling
+                .reopen((key, Box::new(label)), audio, part.closed, ordinal);
+        }
+        match (spooled, part.closed) {
+            (Some(spooled), Some(closed)) if spooled.in_progress.is_none() => {
+                self.switchboard.handle_postponed(key, now);
+                self.spooling.adopt(key, spooled.ordinal, closed);
+            }
+            _ => {
+                ordinal
+                    .into_iter()
+                    .for_each(|lost| self.spooling.release(lost));
+                self.switchboard.handle_audio_lost(key, now);
             }
         }
+    }
+
+    /// What the state of the call does not know of has been said, or was heard after it.
+    fn forget(&self, spooled: &[SpooledPart]) {
+        let ordinals = spooled.iter().map(|part| part.ordinal);
+        ordinals.for_each(|ordinal| self.spooling.release(ordinal));
     }
 }
 
@@ -84,6 +133,31 @@ fn take_audio(kept: &[KeptAudio], part: &UnsettledPart) -> Option<(crate::media:
         .find(|audio| name(audio) == (key.channel, key.utterance, key.part))?;
     let len = usize::try_from(part.len.0).ok()?;
     Some((found.law, found.g711.get(..len)?.to_vec()))
+}
+
+impl FoundCall {
+    /// Whether readers know what became of a part.
+    fn knows(&self, part: &SpooledPart) -> bool {
+        self.told.of_part(&part.label).is_some()
+    }
+}
+
+/// A part of a call of which nothing else is known any more.
+fn lost_with_its_call(part: &SpooledPart) -> Event {
+    Event {
+        at: jiff::Timestamp::now(),
+        call_id: Some(Arc::clone(&part.label.call_id)),
+        body: Body::Gap {
+            channel: part.label.channel,
+            start_ms: part.label.start.as_ms(),
+            end_ms: part.closed.end.as_ms(),
+            reason: GapReason::Shutdown,
+            recovered: false,
+            detail: Some(
+                "the daemon was interrupted, and nothing else is known of the call".into(),
+            ),
+        },
+    }
 }
 
 /// The last line of a call that an older or newer version of the program began: its sums are lost with its state.

@@ -34,10 +34,15 @@ impl Past {
             return Found::Nothing;
         };
         let (path, end) = (archive.path.clone(), hub.oldest_in_memory());
+        // What is older belongs to another numbering.
+        let begin = seq.max(archive.oldest_seq.load());
+        if begin >= end {
+            return Found::Later(end);
+        }
         let open = mem::take(&mut self.history);
         let fetch = move || -> Result<(History, Option<Stretch>), JournalError> {
             let history = open.map_or_else(|| History::open(&path), Ok)?;
-            let stretch = history.stretch(seq, end, BATCH_BYTES)?;
+            let stretch = history.stretch(begin, end, BATCH_BYTES)?;
             Ok((history, stretch))
         };
         let stretch = match spawn_blocking(fetch).await {
@@ -59,7 +64,7 @@ impl Past {
                 Found::Lines(stretch.text, stretch.next_seq)
             }
             Some(stretch) => Found::Later(stretch.first_seq),
-            None => Found::Later(end.max(seq + 1)),
+            None => Found::Later(end),
         }
     }
 

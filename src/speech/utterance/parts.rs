@@ -36,12 +36,16 @@ pub(super) struct Parts {
     utterance_start: Samples,
     part: u32,
     part_start: Samples,
+    /// Audio of the part before that this one's recogniser heard first.
+    lead_in: Samples,
     /// Up to where the audio is put out.
     put_out: Samples,
     /// Received samples put out in this part.
     speech: Samples,
     held: VecDeque<Heard>,
     held_len: Samples,
+    /// What was put out last, where a cut may come that needs it for a lead-in.
+    recent: VecDeque<Heard>,
     /// Scratch for the decision, kept for its memory.
     window: Vec<cut::Piece>,
 }
@@ -59,6 +63,7 @@ impl Parts {
             utterance,
             part: 0,
             start,
+            lead_in: Samples::ZERO,
         });
         Self {
             settings,
@@ -66,29 +71,33 @@ impl Parts {
             utterance_start: start,
             part: 0,
             part_start: start,
+            lead_in: Samples::ZERO,
             put_out: start,
             speech: Samples::ZERO,
             held: VecDeque::new(),
             held_len: Samples::ZERO,
+            recent: VecDeque::new(),
             window: Vec::new(),
         }
     }
 
     /// Takes the next frame of the utterance.
     pub(super) fn push(&mut self, heard: Heard, outputs: &mut VecDeque<Output>) {
-        if heard.frame.end().saturating_sub(self.part_start) > self.settings.limit {
-            let cut = cut::anywhere(self.window());
-            self.cut(cut, outputs);
+        if self.audio_until(heard.frame.end()) > self.settings.limit {
+            let count = cut::anywhere(self.window());
+            self.end_part(count, outputs);
+            self.begin_part(self.settings.overlap, outputs);
         }
         self.hold(heard);
-        if heard.frame.end().saturating_sub(self.part_start) <= self.settings.search_from {
+        if self.audio_until(heard.frame.end()) <= self.settings.search_from {
             return self.release(Samples::ZERO, outputs);
         }
         if heard.is_speech && self.follows_a_pause() {
-            let offset = self.put_out - self.part_start;
+            let offset = self.audio_until(self.put_out);
             let settings = self.settings;
-            if let Some(cut) = cut::at_pause(self.window(), offset, &settings) {
-                return self.cut(cut, outputs);
+            if let Some(count) = cut::at_pause(self.window(), offset, &settings) {
+                self.end_part(count, outputs);
+                return self.begin_part(Samples::ZERO, outputs);
             }
         }
         self.release(self.settings.look_ahead, outputs);
@@ -112,25 +121,42 @@ impl Parts {
     }
 
     /// Ends the part after so many held frames; the others begin the next one.
-    fn cut(&mut self, count: usize, outputs: &mut VecDeque<Output>) {
+    fn end_part(&mut self, count: usize, outputs: &mut VecDeque<Output>) {
         for _ in 0..count {
             self.put_out_oldest(outputs);
         }
-        let end = self.put_out;
         outputs.push_back(Output::PartClosed {
-            end,
+            end: self.put_out,
             speech: self.speech,
             last: false,
         });
+    }
+
+    /// Opens the next part where the one before ended, with as much of its end as lead-in.
+    fn begin_part(&mut self, lead_in: Samples, outputs: &mut VecDeque<Output>) {
+        let start = self.put_out;
+        let from = start.saturating_sub(lead_in);
+        let lead_in: Vec<Frame> = self.recent.drain(..).map(|heard| heard.frame).collect();
+        let lead_in = &lead_in[lead_in.partition_point(|frame| frame.start < from)..];
         self.part += 1;
-        self.part_start = end;
+        self.part_start = start;
+        self.lead_in = lead_in
+            .first()
+            .map_or(Samples::ZERO, |frame| start - frame.start);
         self.speech = Samples::ZERO;
         outputs.push_back(Output::PartOpened {
             utterance: self.utterance,
             part: self.part,
-            start: end,
+            start,
+            lead_in: self.lead_in,
         });
+        outputs.extend(lead_in.iter().copied().map(Output::LeadIn));
         self.release(Samples::ZERO, outputs);
+    }
+
+    /// What the recogniser of the open part has heard when it has heard all up to `end`.
+    fn audio_until(&self, end: Samples) -> Samples {
+        self.lead_in + end.saturating_sub(self.part_start)
     }
 
     /// Up to where the audio is put out.
@@ -157,13 +183,29 @@ impl Parts {
     }
 
     fn put_out_oldest(&mut self, outputs: &mut VecDeque<Output>) {
-        let Some(Heard { frame, .. }) = self.held.pop_front() else {
+        let Some(heard) = self.held.pop_front() else {
             return;
         };
+        let frame = heard.frame;
         self.held_len = self.held_len.saturating_sub(Samples(u64::from(frame.len)));
         self.put_out = frame.end();
         self.speech += frame.received();
         outputs.push_back(Output::Audio(frame));
+        if self.audio_until(frame.end()) + self.settings.overlap > self.settings.search_from {
+            self.recall(heard);
+        }
+    }
+
+    fn recall(&mut self, heard: Heard) {
+        let from = heard.frame.end().saturating_sub(self.settings.overlap);
+        self.recent.push_back(heard);
+        while self
+            .recent
+            .front()
+            .is_some_and(|oldest| oldest.frame.start < from)
+        {
+            self.recent.pop_front();
+        }
     }
 
     fn follows_a_pause(&self) -> bool {

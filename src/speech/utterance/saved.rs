@@ -21,6 +21,17 @@ pub enum Depth {
     Checkpoint,
 }
 
+impl Depth {
+    /// Utterances that readers may have been told of after the state was saved and before the crash: their numbers are
+    /// not used again. One takes longer than half a second.
+    const fn unsaved_utterances(self) -> u64 {
+        match self {
+            Self::Handover => 0,
+            Self::Checkpoint => 4,
+        }
+    }
+}
+
 /// A [`Segmenter`] between two processes.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SavedSegmenter {
@@ -76,7 +87,7 @@ impl Segmenter {
             verdicts: self.verdicts,
             withheld: withheld.map(SavedFrame::new).collect(),
             speech,
-            next_utterance: self.next_utterance,
+            next_utterance: self.next_utterance + depth.unsaved_utterances(),
             detector: detector.unwrap_or_default(),
         }
     }
@@ -113,11 +124,6 @@ impl Segmenter {
             level: voice::FLOOR_DBFS,
             outputs: VecDeque::new(),
         }
-    }
-
-    /// Gives no utterance a number below this one: readers know those already.
-    pub fn skip_to(&mut self, utterance: u64) {
-        self.next_utterance = self.next_utterance.max(utterance);
     }
 }
 

@@ -33,6 +33,10 @@ pub struct Timing {
     /// default. Less makes worse cuts, more delays partial texts there and takes 10 kB a second
     /// while it lasts.
     pub look_ahead: Duration,
+    /// Audio before a cut in no pause that the next session hears again, so that no word is lost
+    /// between the two texts; 0 to 5 s, none by default, at most a quarter of `cut_limit`. Under 2 s
+    /// there are too few common words to join the texts by; all of it is billed twice.
+    pub overlap: Duration,
 }
 
 impl Timing {
@@ -46,6 +50,7 @@ impl Timing {
             cut_from: Duration::from_secs(40),
             cut_limit: Duration::from_secs(58),
             look_ahead: Duration::from_secs(4),
+            overlap: Duration::ZERO,
         }
     }
 
@@ -104,7 +109,9 @@ impl Settings {
             cut_from,
             cut_limit,
             look_ahead,
+            overlap,
         } = timing;
+        let overlap = check("overlap", overlap, Duration::ZERO, LONGEST_OVERLAP)?;
         let onset = check("onset", onset, FRAME, FRAME * MAX_ONSET_FRAMES)?;
         Ok(Self {
             pre_roll: check("pre-roll", pre_roll, Duration::ZERO, Duration::from_secs(2))?,
@@ -125,6 +132,7 @@ impl Settings {
                     Duration::from_millis(100),
                     Duration::from_secs(20),
                 )?,
+                overlap: overlap.min(Samples::from_duration(cut_limit / 4)),
             },
         })
     }
@@ -163,6 +171,7 @@ pub struct SettingsError {
 }
 
 const FRAME: Duration = Duration::from_millis(20);
+const LONGEST_OVERLAP: Duration = Duration::from_secs(5);
 const MAX_ONSET_FRAMES: u32 = 25;
 /// A recognition takes less than a minute, and the recogniser's clock need not agree with the
 /// sender's.

@@ -212,6 +212,32 @@ fn speech_without_a_pause_is_cut_within_the_limit() {
     assert!(parts.iter().all(|(start, end)| *end - *start <= ms(58_000)));
 }
 
+#[test]
+fn a_cut_within_words_is_heard_on_both_sides() {
+    let timing = Timing {
+        overlap: Duration::from_millis(2_500),
+        ..Timing::default()
+    };
+    let outputs = run_with(timing, &[Speech(4_000), Quiet(50)]);
+    assert_eq!(lead_ins(&outputs), [ms(0), ms(2_500)]);
+}
+
+#[test]
+fn a_cut_in_a_pause_is_heard_once() {
+    let timing = Timing {
+        overlap: Duration::from_millis(2_500),
+        ..Timing::default()
+    };
+    let outputs = run_with(timing, &[Speech(2_100), Quiet(20), Speech(500), Quiet(50)]);
+    assert_eq!(lead_ins(&outputs), [ms(0), ms(0)]);
+}
+
+#[test]
+fn without_overlap_nothing_is_heard_twice() {
+    let outputs = run(&[Speech(4_000), Quiet(50)]);
+    assert_eq!(lead_ins(&outputs), [ms(0), ms(0)]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -261,6 +287,9 @@ struct Order {
     next_part: u32,
     last_closed: bool,
     at: Samples,
+    lead_in: Samples,
+    lead_in_at: Samples,
+    part_before: Vec<Frame>,
 }
 
 impl Order {
@@ -273,6 +302,9 @@ impl Order {
             next_part: 0,
             last_closed: false,
             at: Samples::ZERO,
+            lead_in: Samples::ZERO,
+            lead_in_at: Samples::ZERO,
+            part_before: Vec::new(),
         }
     }
 
@@ -292,6 +324,7 @@ impl Order {
                 utterance,
                 part,
                 start,
+                lead_in,
             } => {
                 assert!(self.part.is_none() && !self.last_closed && self.open.is_some());
                 assert_eq!(
@@ -299,16 +332,28 @@ impl Order {
                     (self.utterance, self.next_part, self.at)
                 );
                 self.part = Some((*part, *start, Samples::ZERO));
+                (self.lead_in, self.lead_in_at) = (*lead_in, *start - *lead_in);
+            }
+            Output::LeadIn(frame) => {
+                assert_eq!(frame.start, self.lead_in_at);
+                self.lead_in_at = frame.end();
+                assert!(self.part_before.contains(frame));
             }
             Output::Audio(frame) => {
                 assert_eq!(frame.start, self.at);
+                let (_, start, _) = self.part.unwrap();
+                assert_eq!(self.lead_in_at, start);
+                if frame.start == start {
+                    self.part_before.clear();
+                }
+                self.part_before.push(*frame);
                 self.at = frame.end();
                 self.part.as_mut().unwrap().2 += frame.received();
             }
             Output::PartClosed { end, speech, last } => {
                 let (part, start, received) = self.part.take().unwrap();
                 assert_eq!((*end, *speech), (self.at, received));
-                assert!(*end > start && *end - start <= self.limit);
+                assert!(*end > start && *end - start + self.lead_in <= self.limit);
                 (self.next_part, self.last_closed) = (part + 1, *last);
             }
             Output::Ended {
@@ -372,16 +417,20 @@ fn timings() -> impl Strategy<Value = Timing> {
         100_u64..900,
         2_000_u64..59_000,
         100_u64..9_000,
+        0_u64..5_000,
     )
-        .prop_map(|(preset, pre_roll, hangover, limit, look_ahead)| Timing {
-            pre_roll: Duration::from_millis(pre_roll),
-            hangover: Duration::from_millis(hangover),
-            post_roll: Duration::from_millis(hangover / 2),
-            cut_limit: Duration::from_millis(limit),
-            cut_from: Duration::from_millis((limit * 2 / 3).max(1_000)),
-            look_ahead: Duration::from_millis(look_ahead),
-            ..preset
-        })
+        .prop_map(
+            |(preset, pre_roll, hangover, limit, look_ahead, overlap)| Timing {
+                pre_roll: Duration::from_millis(pre_roll),
+                hangover: Duration::from_millis(hangover),
+                post_roll: Duration::from_millis(hangover / 2),
+                cut_limit: Duration::from_millis(limit),
+                cut_from: Duration::from_millis((limit * 2 / 3).max(1_000)),
+                look_ahead: Duration::from_millis(look_ahead),
+                overlap: Duration::from_millis(overlap),
+                ..preset
+            },
+        )
 }
 
 struct Leg {
@@ -480,6 +529,16 @@ fn parts(outputs: &[Output]) -> Vec<(Samples, Samples)> {
         }
     }
     starts.into_iter().zip(ends).collect()
+}
+
+fn lead_ins(outputs: &[Output]) -> Vec<Samples> {
+    let mut lead_ins = Vec::new();
+    for output in outputs {
+        if let Output::PartOpened { lead_in, .. } = output {
+            lead_ins.push(*lead_in);
+        }
+    }
+    lead_ins
 }
 
 fn audio(outputs: &[Output]) -> Vec<Frame> {

@@ -16,7 +16,6 @@ pub struct Network {
     background: Background,
     features: Features,
     state: [f32; UNITS],
-    is_speech: bool,
 }
 
 impl Network {
@@ -26,7 +25,6 @@ impl Network {
             background: Background::default(),
             features: Features::default(),
             state: [0.0; UNITS],
-            is_speech: false,
         }
     }
 
@@ -72,9 +70,7 @@ impl VoiceActivity for Network {
         }
         let log_odds = self.log_odds(pcm);
         self.background.note(level, log_odds);
-        let threshold = if self.is_speech { STAY } else { ENTER };
-        self.is_speech = log_odds > threshold;
-        self.is_speech
+        log_odds > 0.0
     }
 
     fn reset(&mut self) {
@@ -84,16 +80,14 @@ impl VoiceActivity for Network {
     fn memory(&self) -> Vec<f32> {
         let mut memory = self.features.memory();
         memory.extend(self.state);
-        memory.push(if self.is_speech { 1.0 } else { 0.0 });
         memory
     }
 
     fn recall(&mut self, memory: &[f32]) {
         let features = self.features.memory().len();
-        if memory.len() == features + UNITS + 1 {
+        if memory.len() == features + UNITS {
             self.features.recall(&memory[..features]);
             self.state.copy_from_slice(&memory[features..][..UNITS]);
-            self.is_speech = memory[features + UNITS] > 0.5;
         }
     }
 }
@@ -208,9 +202,6 @@ const _: () = assert!(
     BYTES.len() == NUMBERS * 4,
     "the weights are of another network"
 );
-/// Log odds that begin speech, and that it needs to last.
-const ENTER: f32 = 0.0;
-const STAY: f32 = -1.0;
 
 #[cfg(test)]
 mod tests {

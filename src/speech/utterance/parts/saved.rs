@@ -13,9 +13,11 @@ pub(in crate::speech::utterance) struct SavedParts {
     utterance_start: Samples,
     part: u32,
     part_start: Samples,
+    lead_in: Samples,
     put_out: Samples,
     speech: Samples,
     held: Vec<SavedFrame>,
+    recent: Vec<SavedFrame>,
 }
 
 impl Parts {
@@ -25,9 +27,11 @@ impl Parts {
             utterance_start: self.utterance_start,
             part: self.part,
             part_start: self.part_start,
+            lead_in: self.lead_in,
             put_out: self.put_out,
             speech: self.speech,
             held: self.held.iter().map(SavedFrame::new).collect(),
+            recent: self.recent.iter().map(SavedFrame::new).collect(),
         }
     }
 
@@ -41,10 +45,12 @@ impl Parts {
             utterance_start: saved.utterance_start,
             part: saved.part,
             part_start: saved.part_start,
+            lead_in: saved.lead_in,
             put_out: saved.put_out,
             speech: saved.speech,
             held: std::collections::VecDeque::new(),
             held_len: Samples::ZERO,
+            recent: saved.recent.into_iter().map(SavedFrame::restore).collect(),
             window: Vec::new(),
         };
         for frame in saved.held {

@@ -1,0 +1,17 @@
+//! The spool in the daemon: outages and crashes cost time, not words. Tables are printed with `--nocapture`;
+//! `CALLSCRIBE_LONG=1` runs for minutes what otherwise takes seconds.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    reason = "tests of the whole program live in real time, and what fails here fails the test"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod account;
+mod chaos;
+mod kill;
+mod outage;
+mod station;
