@@ -13,8 +13,6 @@ use network::{Bench, Chance, Network, Sender, Transit, ms};
 use proptest::prelude::*;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
-
     /// After every new packet each packet so far has the end that the model gives it, and at the
     /// end each position is received, lost or silent where the model has it.
     #[test]
