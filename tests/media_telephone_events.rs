@@ -216,9 +216,11 @@ fn events_with_numbers_of_their_own_under_the_ssrc_of_the_audio_are_digits_and_t
             let heard = if interleaved { 170 } else { 143 };
             assert_eq!(bench.heard().len(), heard * 160, "{case:?}");
             assert_eq!(bench.end_of_tiles(), Samples::from_ms(3_400), "{case:?}");
-            let starts = bench.outputs.iter().filter_map(|output| match output {
-                Output::Dtmf { start, .. } => Some(start.as_ms()),
-                _ => None,
+            let starts = bench.outputs.iter().filter_map(|output| {
+                let Output::Dtmf { start, .. } = output else {
+                    return None;
+                };
+                Some(start.as_ms())
             });
             for (start, pressed) in starts.zip(pressed) {
                 assert!(

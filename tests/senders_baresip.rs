@@ -3,7 +3,7 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::disallowed_methods,
+    clippy::disallowed_types,
     reason = "a test with real processes in real time"
 )]
 
