@@ -401,6 +401,7 @@ fn twenty_kills_lose_no_line_that_a_reader_has_seen() {
             thread::spawn(move || follow_over_kills(&socket, &stop, &seen))
         })
         .collect();
+    let mut tail = scene.start_tail();
     let sender = scene.send_keys(Arc::clone(&stop));
     let mut random = 0x5eed_u64;
     let mut daemon = scene.start_daemon();
@@ -426,6 +427,19 @@ fn twenty_kills_lose_no_line_that_a_reader_has_seen() {
     daemon.wait().unwrap();
 
     let journal = scene.journaled();
+    let printed = || {
+        let printed = scene.tailed();
+        (printed.len() + 100 > journal.len()).then_some(printed)
+    };
+    let printed = wait_for(PATIENCE, printed).expect("tail keeps up");
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+    assert_eq!(
+        printed,
+        journal[..printed.len()],
+        "tail prints every line once"
+    );
+    eprintln!("20 kills: tail printed {} lines, each once", printed.len());
     let (mut holes, mut repeats) = (0, 0);
     for reader in readers {
         let lines = reader.join().unwrap();
@@ -535,6 +549,27 @@ impl Scene {
             .stderr(File::options().create(true).append(true).open(log).unwrap())
             .spawn()
             .unwrap()
+    }
+
+    /// `callscribe tail` with a cursor, which waits for the daemon and comes back to it.
+    fn start_tail(&self) -> Child {
+        let printed = File::create(self.folder.path().join("tail.jsonl")).unwrap();
+        Command::new(env!("CARGO_BIN_EXE_callscribe"))
+            .args(["tail", "--from", "oldest", "--socket"])
+            .arg(&self.socket)
+            .arg("--cursor")
+            .arg(self.folder.path().join("cursor"))
+            .stdout(printed)
+            .spawn()
+            .unwrap()
+    }
+
+    /// The numbered lines that it has printed.
+    fn tailed(&self) -> Vec<String> {
+        let printed = fs::read_to_string(self.folder.path().join("tail.jsonl")).unwrap();
+        let whole = printed.rsplit_once('\n').unwrap_or_default().0;
+        let numbered = whole.lines().filter(|line| line.contains("\"seq\":"));
+        numbered.map(str::to_owned).collect()
     }
 
     /// Presses keys on every leg, fifty a second on each: a line a key.

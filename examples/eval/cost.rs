@@ -74,7 +74,7 @@ fn count(folder: &Path, kind: &str, frames: u64) -> Option<u64> {
     collected.1.trim().parse().ok()
 }
 
-/// A minute of a leg with some noise: the recordings begin as far apart as makes 40 % of it speech.
+/// Two minutes of a leg with some noise: the recordings begin as far apart as makes 40 % of it speech.
 fn conversation(clean: &Leg) -> Vec<Frame> {
     let mut leg = Leg {
         audio: Vec::new(),
@@ -82,7 +82,8 @@ fn conversation(clean: &Leg) -> Vec<Frame> {
         said: String::new(),
     };
     let mut spoken = 0_usize;
-    for (frame, is_speech) in clean.audio.chunks_exact(crate::FRAME).zip(&clean.labels) {
+    let recorded = clean.audio.chunks_exact(crate::FRAME).zip(&clean.labels);
+    for (frame, is_speech) in recorded.cycle() {
         leg.audio.extend(frame);
         leg.labels.push(*is_speech);
         spoken += usize::from(*is_speech);

@@ -1,4 +1,4 @@
-//! The backlog: recognises what waits in the spool, when the service is there and the living have theirs.
+//! The backlog: recognises what waits in the spool, after live speech, when the service is there.
 
 #![expect(
     clippy::disallowed_methods,

@@ -35,7 +35,7 @@ pub(crate) use record::Change;
 pub(crate) use shelf::Taken;
 use shelf::{Header, Shelf};
 
-/// Orders on their way to the spool's thread. A worker whose order is refused keeps it and tries again.
+/// Orders on their way to the spool's thread. A worker keeps one that is refused, and tries again.
 const QUEUE_ORDERS: usize = 4_096;
 
 /// Where a worker is told what became of its parts.
@@ -61,8 +61,7 @@ pub struct Owner {
     pub part: PartKey,
 }
 
-/// A part on disk that has outlived its daemon. [`Spool::release`] is due for each in the end, unless
-/// it is left to the next daemon.
+/// A part on disk that has outlived its daemon. [`Spool::release`] is due for each in the end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpooledPart {
     /// Its place in the spool.

@@ -2,9 +2,10 @@
 //! `CALLSCRIBE_LONG=1` runs for minutes what otherwise takes seconds.
 #![expect(
     clippy::disallowed_methods,
-    clippy::disallowed_types,
+    clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "tests of the whole program live in real time, and what fails here fails the test"
+    reason = "tests of the whole program live in real time, what fails here fails the test, and \
+              tables are printed for people"
 )]
 
 #[path = "../support/mod.rs"]

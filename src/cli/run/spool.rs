@@ -28,7 +28,7 @@ struct Kept {
 }
 
 impl CallAudio {
-    /// Opens it, and gives the parts of the daemon before. A disk that fails costs the spool, no call.
+    /// Opens it, and gives the parts of the daemon before. A disk that fails costs no call.
     pub(super) fn open(
         config: &File,
         provider: &Arc<Provider>,
@@ -93,8 +93,8 @@ pub(super) fn directory(config: &File) -> Option<PathBuf> {
     directory.filter(|_| config.spool.enabled)
 }
 
-/// Brings together what the daemon before left behind: the state of its calls, the audio of their parts, and
-/// what was said of them. Calls without a state are found too: they can only be closed.
+/// Brings together what the daemon before left behind: the state of its calls, the audio of their
+/// parts, and what was said of them. Calls without a state are found too: they can only be closed.
 pub(super) fn reunite(
     mut found: Vec<FoundCall>,
     parts: Vec<SpooledPart>,

@@ -74,7 +74,7 @@ impl Spooling {
         self.parts.insert(key, entry);
     }
 
-    /// A part goes on after a restart, with the audio that it had; it `replaces` what is on disk of it.
+    /// A part goes on after a restart with the audio that it had; it `replaces` what is on disk.
     pub(super) fn reopen(
         &mut self,
         (key, label): (PartKey, Box<PartLabel>),

@@ -16,6 +16,9 @@ use crate::call::part::Closed;
 /// A segment is closed at this size: ten seconds of 80 people speaking.
 const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
 
+/// What is kept of the buffer between two writes.
+const BUFFER_BYTES: usize = 1024 * 1024;
+
 /// The log that is being written.
 #[derive(Debug)]
 pub(super) struct Log {
@@ -55,7 +58,7 @@ impl Log {
     /// beginning was lost with the disk.
     ///
     /// # Errors
-    /// When the disk takes it not; the log is then empty, and what was in it is not needed to go on.
+    /// When the disk does not take it; the log is then empty, and what was in it is not needed.
     pub(super) fn append(&mut self, changes: Vec<Change>) -> io::Result<()> {
         if self.sizes.back().is_some_and(|&size| size >= SEGMENT_BYTES) {
             self.segment = None;
@@ -75,7 +78,7 @@ impl Log {
         }
         let outcome = self.write();
         self.buffer.clear();
-        self.buffer.shrink_to(SEGMENT_BYTES as usize);
+        self.buffer.shrink_to(BUFFER_BYTES);
         if outcome.is_err() {
             self.abandon();
         }
@@ -219,7 +222,7 @@ mod tests {
                 .unwrap()
                 .len()
         };
-        let full = SEGMENT_BYTES as usize;
+        let full = usize::try_from(SEGMENT_BYTES).unwrap();
         log.append(vec![opened(1), audio(1, full)]).unwrap();
         log.append(vec![opened(2), audio(2, full)]).unwrap();
         log.append(vec![Change::Released(2)]).unwrap();
@@ -240,8 +243,11 @@ mod tests {
         let spool = folder.path().join("spool");
         fs::create_dir(&spool).unwrap();
         let mut log = Log::new(spool.clone());
-        log.append(vec![opened(1), audio(1, SEGMENT_BYTES as usize)])
-            .unwrap();
+        log.append(vec![
+            opened(1),
+            audio(1, usize::try_from(SEGMENT_BYTES).unwrap()),
+        ])
+        .unwrap();
         fs::remove_dir_all(&spool).unwrap();
         assert!(log.append(vec![audio(1, 80)]).is_err());
         fs::create_dir(&spool).unwrap();

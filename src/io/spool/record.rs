@@ -45,7 +45,7 @@ impl Change {
         }
     }
 
-    /// The first record, and how long it is. `None` at the end, and at what a crash left half-written.
+    /// The first record, and how long it is. `None` at the end, and at what a crash cut short.
     pub(super) fn decode(bytes: &[u8]) -> Option<(Self, usize)> {
         let (header, rest) = bytes.split_at_checked(HEADER_BYTES)?;
         let (kind, header) = header.split_first()?;
