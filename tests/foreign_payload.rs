@@ -1,5 +1,6 @@
 //! A sender in a codec that is no G.711: nothing of it is heard, and nobody thinks that the caller was
 //! silent.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 #[path = "support/virtual_calls.rs"]
 mod virtual_calls;
@@ -118,6 +119,24 @@ fn sender_that_begins_no_call_for_its_codec_is_logged_once() {
         }
         assert_eq!(calls.lines, [] as [Value; 0]);
     }
+}
+
+#[test]
+fn keep_alives_of_an_unknown_type_are_no_codec_to_be_warned_of() {
+    let mut calls = VirtualCalls::new(Settings {
+        unregistered_calls: true,
+        ..VirtualCalls::settings()
+    });
+    let port = calls.switchboard.add_port(40_000);
+    let mut sender = Sender::new("127.0.0.1:4000", 1);
+    let log = logged(|| {
+        for _ in 0..100 {
+            let keep_alive = foreign(&mut sender, 97, &[0; 4]);
+            calls.send(port, sender.address, &keep_alive);
+            calls.pass(Duration::from_millis(20));
+        }
+    });
+    assert_eq!(log, "");
 }
 
 fn send_foreign(

@@ -249,6 +249,37 @@ fn key_packets_that_a_pbx_swallows_leave_silence_and_no_loss() {
     assert_eq!(bench.end_of_tiles(), Samples::from_ms(time));
 }
 
+#[test]
+fn keys_in_a_stream_from_another_port_of_the_host_are_keys_of_the_leg_and_no_loss() {
+    for (host, heard, refused) in [([127, 0, 0, 1], "44", 0), ([127, 0, 0, 9], "", 20)] {
+        let mut bench = Bench::new();
+        let mut sender = Sender::new(1);
+        let mut keys = Sender::new(2);
+        keys.source = (host, 0).into();
+        let mut time = talk(&mut bench, &mut sender, 0, 50);
+        for start in [7, 70_007] {
+            for n in 1..=10u16 {
+                // Its last packet comes three times with one number, as in the captures that SIPp plays.
+                keys.sequence -= u16::from(n >= 9);
+                let event = keys.event(4, start, n.min(8) * 160, n >= 8);
+                bench.deliver(ms(time), keys.source, &event);
+                time = talk(&mut bench, &mut sender, time, 1);
+            }
+            time = talk(&mut bench, &mut sender, time, 40);
+        }
+        bench.end();
+        assert_eq!(bench.digits(), heard);
+        let statistics = bench.receiver.statistics();
+        assert_eq!(statistics.counters.source_rejected, refused);
+        assert_eq!(
+            (statistics.never_seen, statistics.lost),
+            (0, if refused == 0 { -4 } else { 0 })
+        );
+        assert_eq!(statistics.received, 170 - refused);
+        assert_eq!(bench.health().len(), usize::from(refused > 0));
+    }
+}
+
 /// Sends so many packets of 20 ms of audio and gives the time after them.
 fn talk(bench: &mut Bench, sender: &mut Sender, from: u64, packets: u64) -> u64 {
     for n in 0..packets {

@@ -17,7 +17,7 @@ use crate::call::speech_settings::SpeechSettings;
 use crate::call::stray::Strays;
 use crate::call::{CallKey, Outbox, Output, PartKey, WallClock};
 use crate::event::{EndReason, GapReason, Metadata, Role, RoleSource};
-use crate::media::admission::{Admission, admission};
+use crate::media::admission::{admission, foreign_sound};
 use crate::media::receiver::{self, ExpectedSource};
 use crate::speech::voice;
 pub use registration::RegisterError;
@@ -450,7 +450,7 @@ fn warn_of_foreign(
     settings: &receiver::Settings,
     now: Instant,
 ) {
-    if let Admission::UnknownPayloadType(payload_type) = admission(settings, source, bytes)
+    if let Some(payload_type) = foreign_sound(settings, source, bytes)
         && port.note_foreign(now)
     {
         tracing::warn!(

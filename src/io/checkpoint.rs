@@ -24,7 +24,7 @@ use crate::speech::utterance::Depth;
 
 /// Raised with every change of what [`SavedCall`] is made of: another version's calls are not gone
 /// on with, but ended.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 
 /// How long one round over all calls of a worker takes. A state is at most two rounds old.
 const ROUND: Duration = Duration::from_millis(200);

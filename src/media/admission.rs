@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::media::packet::Datagram;
+use crate::media::packet::{Datagram, NO_SOUND};
 use crate::media::{Ssrc, receiver};
 
 /// Whether a datagram may begin a call.
@@ -34,6 +34,22 @@ pub fn admission(settings: &receiver::Settings, source: SocketAddr, bytes: &[u8]
             Admission::NotRtp
         }
     }
+}
+
+/// The payload type of a packet with sound from an allowed address, if it is a codec without meaning
+/// here; keep-alives and telephone events are no sound.
+pub fn foreign_sound(
+    settings: &receiver::Settings,
+    source: SocketAddr,
+    bytes: &[u8],
+) -> Option<u8> {
+    let Admission::UnknownPayloadType(payload_type) = admission(settings, source, bytes) else {
+        return None;
+    };
+    let Datagram::Rtp(packet) = Datagram::classify(bytes) else {
+        return None;
+    };
+    (packet.payload.len() > NO_SOUND).then_some(payload_type)
 }
 
 /// The stream that a datagram belongs to, if it is one that may begin a call.

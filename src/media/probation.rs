@@ -95,6 +95,15 @@ impl Candidate {
         self.packets.front().map(|stored| &stored.header)
     }
 
+    /// Its packets, were it given up.
+    pub(crate) fn refused(&self) -> Refused {
+        let packets = u64::try_from(self.packets.len()).unwrap_or(u64::MAX);
+        Refused {
+            id: self.id,
+            packets,
+        }
+    }
+
     /// Whether the packet goes on where the newest one left off, or is a copy of it.
     fn is_continued_by(&self, header: &Header) -> bool {
         self.newest().is_some_and(|newest| {
@@ -169,11 +178,7 @@ impl Probation {
     /// Gives up every packet.
     pub(crate) fn refuse_all(&mut self, mut count: impl FnMut(Refused)) {
         for candidate in self.candidates.drain(..) {
-            let packets = u64::try_from(candidate.packets.len()).unwrap_or(u64::MAX);
-            count(Refused {
-                id: candidate.id,
-                packets,
-            });
+            count(candidate.refused());
         }
     }
 

@@ -1,5 +1,6 @@
 //! The receiving circuit of one leg.
 
+mod foreign_keys;
 mod reports;
 mod saved;
 mod selection;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::event::HealthState;
-use crate::media::dtmf::{Digit, EventTypeGuess, Keypad};
+use crate::media::dtmf::{Digit, EventTypeGuess};
 use crate::media::health::Health;
 use crate::media::packet::Datagram;
 use crate::media::probation::{Probation, StreamId};
@@ -21,6 +22,7 @@ use crate::media::{CallClock, Frame, Law, Samples, Ssrc};
 pub use crate::media::rtcp::{ReportBlock, receiver_report};
 pub use crate::media::settings::{ExpectedSource, Payload, PayloadTypes, Settings};
 pub use crate::media::statistics::{Counters, Statistics};
+use foreign_keys::ForeignKeys;
 pub use saved::SavedReceiver;
 
 /// Receives one leg: datagrams in, [`Output`]s out.
@@ -47,8 +49,8 @@ pub use saved::SavedReceiver;
 /// 6. A jump of the sequence numbers within the heard stream is believed after two packets in
 ///    sequence, if no packet of the old sequence comes in between; a step back to numbers that were
 ///    there before, when the packets are no copies of those, or keep the pace of a live sender.
-/// 7. Telephone events that the pinned sender sends under another SSRC, or with far sequence numbers
-///    of their own, are keys of this leg.
+/// 7. Telephone events that the pinned sender sends under another SSRC, even from another port of
+///    its host, or with far sequence numbers of their own, are keys of this leg.
 ///
 /// # What is known when
 ///
@@ -63,10 +65,7 @@ pub struct Receiver {
     heard: Option<Heard>,
     probation: Probation,
     event_type: EventTypeGuess,
-    /// Keys that the heard sender signals in a stream of their own.
-    foreign_keypad: Keypad,
-    /// The last sequence number of that stream.
-    foreign_number: Option<u16>,
+    foreign_keys: ForeignKeys,
     counters: Counters,
     health: Health,
     /// Packets of unknown type since the last audio.
@@ -166,9 +165,8 @@ impl Receiver {
             expected,
             heard: None,
             probation: Probation::default(),
-            foreign_keypad: Keypad::default(),
+            foreign_keys: ForeignKeys::default(),
             event_type: EventTypeGuess::default(),
-            foreign_number: None,
             counters: Counters::default(),
             health: Health::default(),
             undecodable: 0,
@@ -232,7 +230,7 @@ impl Receiver {
         if let Some(heard) = &mut self.heard {
             heard.stream.handle_timeout(now);
         }
-        let digit = self.foreign_keypad.handle_timeout(now);
+        let digit = self.foreign_keys.keypad.handle_timeout(now);
         self.notices.extend(digit.map(Output::from));
         self.hear_successor(now);
         self.collect_digits();
@@ -246,7 +244,7 @@ impl Receiver {
             heard.stream.finish(now);
             self.counters.count_decided(heard.stream.take_decided());
         }
-        let digit = self.foreign_keypad.release();
+        let digit = self.foreign_keys.keypad.release();
         self.notices.extend(digit.map(Output::from));
         self.collect_digits();
         let heard = self.heard.as_ref().map(|heard| heard.id);
@@ -277,7 +275,7 @@ impl Receiver {
             .and_then(|heard| heard.stream.poll_timeout());
         let deadlines = [
             stream,
-            self.foreign_keypad.poll_timeout(),
+            self.foreign_keys.keypad.poll_timeout(),
             self.succession_deadline(),
         ];
         deadlines.into_iter().flatten().min()
@@ -295,7 +293,7 @@ impl Receiver {
         Statistics {
             ssrc: Some(heard.id.ssrc),
             counters,
-            ..heard.stream.statistics()
+            ..self.foreign_keys.add_to(heard.stream.statistics())
         }
     }
 

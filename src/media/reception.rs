@@ -9,6 +9,8 @@ pub(crate) struct Reception {
     base: Option<SequenceNumber>,
     highest: Option<SequenceNumber>,
     received: u64,
+    /// Of those received.
+    copies: u64,
     /// In sixteenths of a sample (RFC 3550 §A.8).
     jitter: i64,
     last: Option<(Samples, u32)>,
@@ -17,7 +19,13 @@ pub(crate) struct Reception {
 }
 
 impl Reception {
-    /// Counts a packet of the stream, be it the second copy or late.
+    /// Counts a packet of which another with its number was received before.
+    pub(crate) fn count_copy(&mut self, sequence: SequenceNumber) {
+        self.copies += 1;
+        self.count(sequence);
+    }
+
+    /// Counts a packet of the stream, be it late.
     pub(crate) fn count(&mut self, sequence: SequenceNumber) {
         self.received += 1;
         self.base = Some(self.base.map_or(sequence, |base| base.min(sequence)));
@@ -64,6 +72,11 @@ impl Reception {
         self.expected().cast_signed() - self.received.cast_signed()
     }
 
+    /// Packets whose number never came; duplicates do not hide them.
+    pub(crate) fn never_seen(&self) -> u64 {
+        self.expected().saturating_sub(self.received - self.copies)
+    }
+
     /// Mean deviation of the packet spacing, in samples.
     pub(crate) const fn jitter(&self) -> u64 {
         (self.jitter >> 4).cast_unsigned()
@@ -94,6 +107,15 @@ mod tests {
             reception.count(SequenceNumber(FIRST_CYCLE + 5));
         }
         assert_eq!(reception.lost(), -1);
+    }
+
+    #[test]
+    fn copies_do_not_hide_a_number_that_never_came() {
+        let mut reception = counted(&[1, 2, 5]);
+        for _ in 0..3 {
+            reception.count_copy(SequenceNumber(FIRST_CYCLE + 5));
+        }
+        assert_eq!((reception.never_seen(), reception.lost()), (2, -1));
     }
 
     #[test]

@@ -101,6 +101,11 @@ impl Rewind {
         past
     }
 
+    /// What is kept.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Past> {
+        self.kept.iter()
+    }
+
     /// Whether the sender began anew.
     pub(crate) fn is_new_beginning(&self) -> bool {
         let (Some(first), Some(last)) = (self.kept.front(), self.kept.back()) else {

@@ -77,6 +77,8 @@ pub struct Statistics {
     pub received: u64,
     /// Expected less received (RFC 3550 §A.3); duplicates make it smaller.
     pub lost: i64,
+    /// Packets expected whose number never came; duplicates do not hide them.
+    pub never_seen: u64,
     /// Interarrival jitter of the stream, in samples (RFC 3550 §A.8).
     pub jitter: u64,
     /// Samples of lost audio, concealed or silent.

@@ -140,7 +140,7 @@ impl Stream {
         if matches!(header.payload, Some(Payload::Audio(_))) {
             self.keep_past(Past::new(sequence, nature, header, bytes), now)
         } else {
-            self.reception.count(sequence);
+            self.count_past(sequence, nature);
             self.accept_out_of_order(nature, header, bytes)
         }
     }
@@ -219,6 +219,7 @@ impl Stream {
             expected: self.total.expected + reception.expected(),
             received: self.total.received + reception.received(),
             lost: self.total.lost + reception.lost(),
+            never_seen: self.total.never_seen + reception.never_seen(),
             jitter: reception.jitter(),
             ..self.total
         }

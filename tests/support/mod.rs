@@ -15,6 +15,7 @@
 pub mod control;
 pub mod metrics;
 pub mod openapi;
+pub mod sip;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};

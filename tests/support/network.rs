@@ -92,7 +92,7 @@ impl Sender {
             sent.push((Samples(samples).as_duration(), self.audio(&payload)));
             samples += u64::try_from(size).unwrap();
             if suppression && chance.happens(20) {
-                let pause = chance.below(40_000);
+                let pause = 800 + chance.below(40_000);
                 self.pause(u32::try_from(pause).unwrap());
                 samples += pause;
             }

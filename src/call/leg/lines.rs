@@ -229,19 +229,11 @@ pub(super) enum Finality {
     Final { is_last: bool },
 }
 
-/// Packets whose sequence number never came, once or more.
-fn never_seen(statistics: &Statistics) -> u64 {
-    let seen = statistics
-        .received
-        .saturating_sub(statistics.counters.duplicate);
-    statistics.expected.saturating_sub(seen)
-}
-
 fn rtp_figures(statistics: &Statistics) -> RtpFigures {
     let counters = &statistics.counters;
     RtpFigures {
         packets: statistics.received,
-        lost: never_seen(statistics),
+        lost: statistics.never_seen,
         duplicates: counters.duplicate,
         late: counters.late,
         jitter_ms: Samples(statistics.jitter).as_ms(),

@@ -10,7 +10,7 @@ use crate::media::packet::Packet;
 use crate::media::probation::{Refused, StreamId};
 use crate::media::reorder::{Arrival, Header};
 use crate::media::stream::{Decided, Fate};
-use crate::media::{CallClock, Samples, Ssrc};
+use crate::media::{CallClock, Ssrc};
 
 impl Receiver {
     /// Whether the leg may be sent to from there at all; RTCP has a port of its own.
@@ -152,8 +152,10 @@ impl Receiver {
     /// Keeps a packet of a stream that is not heard, or not yet.
     fn try_out(&mut self, id: StreamId, header: &Header, bytes: &[u8], now: Instant) {
         if let Some(heard) = &self.heard {
-            let is_key = header.payload == Some(Payload::TelephoneEvent);
-            if is_key && heard.id.source == id.source {
+            // SIPp sends audio from a port and keys from a raw socket, whose port is 0.
+            let is_beside = heard.id.source.ip() == id.source.ip() && heard.id.ssrc != id.ssrc;
+            let is_of_sender = heard.id.source == id.source || is_beside;
+            if is_of_sender && header.payload == Some(Payload::TelephoneEvent) {
                 return self.hear_foreign_key(id.ssrc, header, bytes, now);
             }
         }
@@ -173,25 +175,15 @@ impl Receiver {
     /// SIPp and some gateways signal keys in a stream of its own beside the audio, or with numbers
     /// of their own under its SSRC.
     fn hear_foreign_key(&mut self, ssrc: Ssrc, header: &Header, bytes: &[u8], now: Instant) {
-        let number = Some(header.sequence_number);
-        let is_repeated = std::mem::replace(&mut self.foreign_number, number) == number;
-        self.counters.count(if is_repeated {
-            Fate::Duplicate
-        } else {
-            Fate::Played
-        });
+        self.counters
+            .count(self.foreign_keys.count(header.sequence_number));
         let heard = self.heard.as_mut().filter(|heard| heard.id.ssrc == ssrc);
         if let Some(heard) = heard {
             heard.stream.hear_key(header, bytes);
             self.collect_digits();
         } else if let Some(event) = TelephoneEvent::parse(bytes) {
-            let pressed_for = Samples(u64::from(event.duration));
-            let position = header.arrival.position.saturating_sub(pressed_for);
-            let digits = self
-                .foreign_keypad
-                .handle(event, header.timestamp, position, now);
-            self.notices
-                .extend(digits.into_iter().flatten().map(Output::from));
+            let digits = self.foreign_keys.press(event, header, now);
+            self.notices.extend(digits.map(Output::from));
         }
     }
 

@@ -140,9 +140,11 @@ impl Receiver {
         tracing::debug!(source = %id.source, ssrc = id.ssrc.0, "stream is heard");
         if let Some(heard) = &mut self.heard {
             for stored in candidate.packets {
-                let fate = heard.accept(&stored.header, &stored.bytes, now);
+                // As if they had been heard when they came: those that were swapped wait for each other.
+                let fate = heard.accept(&stored.header, &stored.bytes, stored.header.arrival.at);
                 self.counters.count(fate);
             }
+            heard.stream.handle_timeout(now);
             self.counters.count_decided(heard.stream.take_decided());
         }
         self.undecodable = 0;

@@ -6,12 +6,22 @@ use super::{Decided, Fate, PAUSE, Stream};
 use crate::media::dtmf::TelephoneEvent;
 use crate::media::reorder::{Arrival, Header};
 use crate::media::rewind::{Nature, Past};
+use crate::media::sequence::SequenceNumber;
 use crate::media::settings::Payload;
 
 impl Stream {
     /// What became of packets that were undecided, since the last call.
     pub(crate) fn take_decided(&mut self) -> Decided {
         std::mem::take(&mut self.decided)
+    }
+
+    /// What becomes of packets that are undecided if nothing more comes.
+    pub(crate) fn undecided(&self) -> Decided {
+        let mut decided = self.decided;
+        for past in self.rewind.iter() {
+            decided.count(past.nature);
+        }
+        decided
     }
 
     /// Keeps an audio packet until it is clear whether the sender began anew with it.
@@ -57,10 +67,15 @@ impl Stream {
     }
 
     fn dismiss(&mut self, past: &Past) {
-        self.reception.count(past.sequence);
-        match past.nature {
-            Nature::Late => self.decided.late += 1,
-            Nature::Copy | Nature::Other => self.decided.duplicate += 1,
+        self.count_past(past.sequence, past.nature);
+        self.decided.count(past.nature);
+    }
+
+    /// Counts a packet whose place is past.
+    pub(super) fn count_past(&mut self, sequence: SequenceNumber, nature: Nature) {
+        match nature {
+            Nature::Late => self.reception.count(sequence),
+            Nature::Copy | Nature::Other => self.reception.count_copy(sequence),
         }
     }
 
@@ -78,12 +93,24 @@ impl Stream {
             self.timeline.restart(arrival.position);
         }
         for past in packets {
-            match self.accept(&past.packet.header, &past.packet.bytes, now) {
+            // As if it had been heard when it came: those that were swapped wait for each other.
+            let at = past.packet.header.arrival.at;
+            match self.accept(&past.packet.header, &past.packet.bytes, at) {
                 Fate::Played => self.decided.played += 1,
                 Fate::Late => self.decided.late += 1,
                 Fate::Duplicate => self.decided.duplicate += 1,
                 Fate::Undecided => {}
             }
+        }
+        self.release(now);
+    }
+}
+
+impl Decided {
+    const fn count(&mut self, nature: Nature) {
+        match nature {
+            Nature::Late => self.late += 1,
+            Nature::Copy | Nature::Other => self.duplicate += 1,
         }
     }
 }

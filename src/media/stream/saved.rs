@@ -11,7 +11,7 @@ use crate::media::framer::{Framer, SavedFramer};
 use crate::media::quiet::Quiet;
 use crate::media::reception::Reception;
 use crate::media::reorder::{Reorder, SavedReorder};
-use crate::media::rewind::Rewind;
+use crate::media::rewind::{Nature, Rewind};
 use crate::media::sequence::SequenceExtender;
 use crate::media::settings::Settings;
 use crate::media::statistics::Statistics;
@@ -38,7 +38,7 @@ impl Stream {
         SavedStream {
             sequence: self.sequence,
             reorder: self.reorder.save(now),
-            reception: self.reception,
+            reception: self.reception_at_end(),
             timeline: self.timeline.clone(),
             framer: self.framer.save(),
             keypad: self.keypad.save(now),
@@ -48,6 +48,18 @@ impl Stream {
             may_resume: self.may_resume,
             total: self.total,
         }
+    }
+
+    /// The reception with what was undecided.
+    fn reception_at_end(&self) -> Reception {
+        let mut reception = self.reception;
+        for past in self.rewind.iter() {
+            match past.nature {
+                Nature::Late => reception.count(past.sequence),
+                Nature::Copy | Nature::Other => reception.count_copy(past.sequence),
+            }
+        }
+        reception
     }
 
     pub(crate) fn restore(saved: SavedStream, settings: Arc<Settings>, saved_at: Instant) -> Self {
