@@ -37,7 +37,7 @@ fn source() -> SocketAddr {
 /// Ten seconds of a side of a conversation: of the agent, who speaks most of them, or of the
 /// customer, who listens.
 fn audio(side: &str) -> Vec<u8> {
-    let path = format!("{}/fixtures/{side}.wav", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/../fixtures/{side}.wav", env!("CARGO_MANIFEST_DIR"));
     let pcm = callscribe::wav::read(std::fs::File::open(path).unwrap())
         .unwrap()
         .concat();

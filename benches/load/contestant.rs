@@ -148,9 +148,12 @@ fn generator(first_port: u16, load: Load) -> Outcome<Child> {
         .spawn()?)
 }
 
-/// The program under test.
+/// The project.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// The program under test, as `make build` makes it.
 pub(crate) fn callscribe() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_callscribe"))
+    Command::new(Path::new(ROOT).join("target/release/callscribe"))
 }
 
 /// Two minutes of a customer and an agent who take turns: 40 % of it is speech.
@@ -159,7 +162,7 @@ fn recording() -> Outcome<PathBuf> {
     if !path.exists() {
         let mut samples = Vec::new();
         for side in ["call_agent.wav", "call_caller.wav"] {
-            let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+            let file = Path::new(ROOT)
                 .join("fixtures")
                 .join(side);
             samples.extend(callscribe::wav::read(File::open(file)?)?.concat());

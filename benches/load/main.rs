@@ -1,6 +1,6 @@
 //! What a stream costs: callscribe and its yardsticks under the same load, one after the other.
 //!
-//! `make bench` runs it; `--help` shows what can be chosen. Each contestant receives the same
+//! `make bench` runs it; `BENCH=--help` shows what can be chosen. Each contestant receives the same
 //! streams from the same generator and is charged what the kernel booked to its process, user and
 //! system time together; generator and recogniser are on accounts of their own. Costs are compared
 //! within a run only: another machine, another hour, other figures.
@@ -60,9 +60,6 @@ struct Plan {
     /// Where tables, pictures and figures are kept
     #[arg(long, default_value = "docs/performance")]
     keep: PathBuf,
-    /// cargo passes it to every bench
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 /// What the bench's own processes do.

@@ -113,7 +113,7 @@ fn gstreamer(load: Load) -> Outcome<Command> {
 }
 
 fn node(load: Load, endpoint: &str) -> Outcome<Command> {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/load/node");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("load/node");
     if !folder.join("node_modules/ws").exists() {
         let status = Command::new("npm")
             .args(["ci", "--silent"])
