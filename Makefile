@@ -2,7 +2,8 @@
 
 # What builds the program, and what the tests send calls with.
 BUILD_PACKAGES = ca-certificates cmake g++ make python3
-TEST_PACKAGES = curl ffmpeg gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-tools rtpengine-daemon sip-tester systemd
+TEST_PACKAGES = chromium chromium-driver curl ffmpeg gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-tools \
+	prometheus rtpengine-daemon sip-tester systemd
 
 .PHONY: help demo build model test check eval lint docs packages test-packages
 

@@ -16,7 +16,7 @@ pub mod verdict;
 use crate::media::Samples;
 
 /// The text of one part, joined from every final segment of its session.
-#[derive(Clone, Debug, PartialEq, Default)]
+#[derive(Clone, Debug, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Recognition {
     /// The words; empty when the recogniser heard none.
     pub text: String,
@@ -33,7 +33,7 @@ pub struct Recognition {
 }
 
 /// A word and where it stands in its part.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Word {
     /// The word; a character, in Mandarin.
     pub text: String,

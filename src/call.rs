@@ -3,6 +3,7 @@
 //! [`switchboard::Switchboard`] is the whole pure core of a media worker: datagrams and `now` in, [`Output`]s out. The
 //! live daemon and the replay of a capture run the same one.
 
+pub mod census;
 pub mod conversation;
 pub mod feedback;
 pub mod health;
@@ -13,6 +14,7 @@ pub mod part;
 pub mod port;
 pub mod registration;
 pub mod snapshot;
+pub mod stray;
 pub mod switchboard;
 
 use std::collections::VecDeque;

@@ -4,6 +4,7 @@ pub mod calls;
 pub mod check_config;
 pub mod demo;
 pub mod exit;
+pub mod manual;
 pub mod replay;
 pub mod run;
 pub mod send;

@@ -1,5 +1,7 @@
 //! The JSON-lines contract (version 1) as types; `docs/events.md` is the same for readers of the lines.
 
+mod vocabulary;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -382,7 +384,7 @@ pub struct RtpFigures {
 }
 
 /// Why a stretch of speech has no text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GapReason {
     /// The network lost it before it reached us.
@@ -402,7 +404,7 @@ pub enum GapReason {
 }
 
 /// Whether a leg is heard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthState {
     /// Audio arrives and is used.
@@ -460,7 +462,7 @@ pub enum Direction {
 }
 
 /// Why a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
     /// By the control API.
@@ -471,6 +473,8 @@ pub enum EndReason {
     IdleTimeout,
     /// The daemon was stopped.
     Shutdown,
+    /// The daemon was restarted, and could not go on with it.
+    Interrupted,
     /// The capture being replayed is at its end.
     EndOfCapture,
 }

@@ -26,6 +26,7 @@ pub mod eval;
 pub mod event;
 pub mod io;
 pub mod media;
+pub mod moment;
 pub mod service;
 pub mod speech;
 pub mod wav;

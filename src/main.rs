@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use callscribe::cli::{calls, check_config, demo, replay, run, send, service, tail};
-use clap::{Parser, Subcommand};
+use callscribe::cli::{calls, check_config, demo, manual, replay, run, send, service, tail};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Writes down what is said on telephone calls: RTP in, Mandarin transcripts as JSON lines out.
 #[derive(Debug, Parser)]
@@ -23,6 +23,8 @@ enum Command {
     Tail(tail::TailArgs),
     Calls(calls::CallsArgs),
     Demo(demo::DemoArgs),
+    #[command(hide = true)]
+    Manual(manual::ManualArgs),
 }
 
 fn main() -> ExitCode {
@@ -35,5 +37,6 @@ fn main() -> ExitCode {
         Command::Tail(args) => tail::run(&args),
         Command::Calls(args) => calls::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Manual(args) => manual::run(&args, Arguments::command()),
     }
 }

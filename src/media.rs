@@ -37,7 +37,19 @@ pub const SAMPLE_RATE: u32 = 8_000;
 pub const FRAME_SAMPLES: usize = 160;
 
 /// A position on the call clock, or a length of it, in samples at [`SAMPLE_RATE`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Samples(pub u64);
 
 impl Samples {
@@ -122,6 +134,11 @@ impl CallClock {
         self.origin.get_or_insert(now);
     }
 
+    /// A clock that reads zero at `origin`, or has not started.
+    pub const fn started_at(origin: Option<Instant>) -> Self {
+        Self { origin }
+    }
+
     /// When the clock read zero; `None` before the first accepted packet.
     pub const fn origin(&self) -> Option<Instant> {
         self.origin
@@ -137,7 +154,7 @@ impl CallClock {
 }
 
 /// The synchronization source of an RTP stream (RFC 3550 §3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Ssrc(pub u32);
 
 /// Twenty milliseconds of a leg, companded as it came.

@@ -1,6 +1,8 @@
 //! What happens to calls as a whole: the ledger, hold, hang-up, ports, roles. In virtual time, without a socket.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+#[path = "calls/resumed.rs"]
+mod resumed;
 #[path = "support/virtual_calls.rs"]
 mod virtual_calls;
 

@@ -9,7 +9,7 @@ use callscribe::config::{self, File};
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/callscribe.toml");
 
 /// Keys without a default: the file shows an example of each.
-const WITHOUT_DEFAULT: [&str; 12] = [
+const WITHOUT_DEFAULT: [&str; 16] = [
     "rtp.advertise-address",
     "asr.token",
     "asr.token-file",
@@ -20,8 +20,12 @@ const WITHOUT_DEFAULT: [&str; 12] = [
     "asr.vocabulary-id",
     "asr.proxy",
     "asr.proxy-credentials-file",
+    "events.socket-group",
+    "journal.path",
     "control.socket",
+    "control.socket-group",
     "control.listen",
+    "control.password-file",
 ];
 
 /// Every `#key = value` line made effective, but for keys that have no default.

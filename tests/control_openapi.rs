@@ -139,6 +139,8 @@ fn be_heard_beside_a_stranger(auditor: &Auditor, daemon: &Daemon, call: &Value) 
     let file = speech.write_wav(daemon.folder.path());
     let leg = format!("--leg={}@{}", file.display(), address(call, 0));
     run_sender(env!("CARGO_BIN_EXE_callscribe"), &["send", &leg], MINUTE);
+    let shown = auditor.expect(200, "GET", CALL, "a", &Value::Null);
+    assert!(!shown["legs"][0]["level_dbfs"].is_null(), "{shown}");
     let stranger = UdpSocket::bind("127.0.0.2:0").unwrap();
     stranger
         .send_to(&[0x80, 8, 0, 0], address(call, 0))

@@ -60,7 +60,7 @@ fn port_in_use_is_named_with_what_to_do() {
     let _taken = UdpSocket::bind(("127.0.0.1", port)).unwrap();
     let config = format!(
         "[rtp]\nbind-address = \"127.0.0.1\"\nport-range = \"{port}-{port}\"\n\
-         [events]\nsocket = \"{}/e.sock\"\n",
+         [events]\nsocket = \"{}/e.sock\"\n[journal]\nenabled = false\n",
         folder.path().display()
     );
     let output = run(folder.path(), &config);
@@ -80,7 +80,8 @@ fn socket_in_use_is_named_with_what_to_do() {
     let _living = UnixListener::bind(&socket).unwrap();
     let port = free_ports(2);
     let config = format!(
-        "[rtp]\nbind-address = \"127.0.0.1\"\nport-range = \"{port}-{port}\"\n[events]\nsocket = {socket:?}\n"
+        "[rtp]\nbind-address = \"127.0.0.1\"\nport-range = \"{port}-{port}\"\n[events]\nsocket = {socket:?}\n\
+         [journal]\nenabled = false\n"
     );
     let output = run(folder.path(), &config);
     assert_eq!(output.status.code(), Some(71));

@@ -24,7 +24,7 @@ struct Fixture {
 fn start(backlog_lines: usize) -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.sock");
-    let (publisher, thread) = publisher::start(&config(&path, backlog_lines)).unwrap();
+    let (publisher, thread) = publisher::start(&config(&path, backlog_lines), None, None).unwrap();
     Fixture {
         publisher,
         thread,
@@ -212,7 +212,7 @@ fn socket_in_use_is_refused_by_name_and_a_dead_one_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.sock");
     let living = UnixListener::bind(&path).unwrap();
-    let error = publisher::start(&config(&path, 100)).unwrap_err();
+    let error = publisher::start(&config(&path, 100), None, None).unwrap_err();
     assert!(matches!(error, SocketError::InUse { .. }), "{error}");
     assert!(
         error.to_string().contains(path.to_str().unwrap()),
@@ -220,7 +220,7 @@ fn socket_in_use_is_refused_by_name_and_a_dead_one_is_replaced() {
     );
 
     drop(living);
-    let (publisher, thread) = publisher::start(&config(&path, 100)).unwrap();
+    let (publisher, thread) = publisher::start(&config(&path, 100), None, None).unwrap();
     drop(publisher);
     thread.join();
 }
@@ -230,7 +230,7 @@ fn file_in_the_sockets_place_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.sock");
     std::fs::write(&path, "precious").unwrap();
-    let error = publisher::start(&config(&path, 100)).unwrap_err();
+    let error = publisher::start(&config(&path, 100), None, None).unwrap_err();
     assert!(matches!(error, SocketError::NotASocket { .. }), "{error}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
 }

@@ -26,3 +26,16 @@ pub enum Credentials {
     /// An access key, which signs each handshake.
     AccessKey(AccessKey),
 }
+
+impl Credentials {
+    /// What there is, for people.
+    pub const fn describe(&self) -> &'static str {
+        match self {
+            Self::None => "none is configured",
+            Self::FixedToken(_) => "there is a token in the configuration (asr.token)",
+            Self::TokenFile(_) => "there is a token in asr.token-file",
+            Self::Password(_) => "there is a token of the identity service",
+            Self::AccessKey(_) => "there is an access key (asr.access-key)",
+        }
+    }
+}

@@ -68,12 +68,80 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// What kind it is.
+    pub const fn kind(&self) -> FailureKind {
+        match self {
+            Self::Unreachable { .. } => FailureKind::Unreachable,
+            Self::Refused { .. } => FailureKind::Refused,
+            Self::NoCredentials { .. } => FailureKind::NoCredentials,
+            Self::Halted(_) => FailureKind::Halted,
+            Self::Service(_) => FailureKind::Service,
+            Self::EndedEarly(_) => FailureKind::EndedEarly,
+            Self::TooLong => FailureKind::TooLong,
+            Self::Malformed(_) => FailureKind::Malformed,
+            Self::Closed { .. } => FailureKind::Closed,
+            Self::Broken(_) => FailureKind::Broken,
+            Self::Silent(_) => FailureKind::Silent,
+        }
+    }
+
     /// Whether the connection still works, and so ought to be closed and not just dropped.
     pub fn leaves_connection_open(&self) -> bool {
         matches!(
             self,
             Self::Service(_) | Self::EndedEarly(_) | Self::TooLong | Self::Malformed(_)
         )
+    }
+}
+
+/// The kinds of [`Failure`], to count them by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "as the variants of Failure")]
+pub enum FailureKind {
+    Unreachable,
+    Refused,
+    NoCredentials,
+    Halted,
+    Service,
+    EndedEarly,
+    TooLong,
+    Malformed,
+    Closed,
+    Broken,
+    Silent,
+}
+
+impl FailureKind {
+    /// Every kind.
+    pub const ALL: [Self; 11] = [
+        Self::Unreachable,
+        Self::Refused,
+        Self::NoCredentials,
+        Self::Halted,
+        Self::Service,
+        Self::EndedEarly,
+        Self::TooLong,
+        Self::Malformed,
+        Self::Closed,
+        Self::Broken,
+        Self::Silent,
+    ];
+
+    /// The kind in a word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Refused => "refused",
+            Self::NoCredentials => "no_credentials",
+            Self::Halted => "halted",
+            Self::Service => "service_error",
+            Self::EndedEarly => "ended_early",
+            Self::TooLong => "too_long",
+            Self::Malformed => "malformed",
+            Self::Closed => "closed",
+            Self::Broken => "broken",
+            Self::Silent => "silent",
+        }
     }
 }
 

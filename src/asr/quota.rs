@@ -97,6 +97,16 @@ impl Quota {
         self.probe_at = Some(now + self.settings.probe_interval);
     }
 
+    /// There may be more sessions from now on, or fewer; those that are open stay. What the service
+    /// refused before is forgotten: the new limit may come with a larger quota.
+    pub fn handle_settings(&mut self, settings: Settings) {
+        if settings.max_sessions != self.settings.max_sessions {
+            self.limit = settings.max_sessions;
+            self.probe_at = None;
+        }
+        self.settings = settings;
+    }
+
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.probe_at.is_some_and(|at| at <= now) {
@@ -184,6 +194,26 @@ mod tests {
             assert_eq!(grant(&mut quota), [expected]);
             last = expected;
         }
+    }
+
+    #[test]
+    fn new_limit_lets_those_in_who_wait_and_touches_nobody_inside() {
+        let (mut quota, epoch) = quota(1);
+        let tickets: Vec<_> = (0..3)
+            .map(|_| quota.handle_request(Urgency::Live, epoch))
+            .collect();
+        assert_eq!(grant(&mut quota), tickets[..1]);
+        let of = |max_sessions| Settings {
+            max_sessions,
+            ..Settings::default()
+        };
+        quota.handle_settings(of(2));
+        assert_eq!(grant(&mut quota), tickets[1..2]);
+        quota.handle_settings(of(1));
+        quota.handle_release(tickets[0]);
+        assert_eq!(grant(&mut quota), []);
+        quota.handle_release(tickets[1]);
+        assert_eq!(grant(&mut quota), tickets[2..]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! A call: its legs on one clock, from its first packet to the text of its last words.
 
+mod saved;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,6 +17,7 @@ use crate::event::{
 };
 use crate::media::CallClock;
 use crate::media::receiver::ExpectedSource;
+pub use saved::{SavedCall, SavedCallError};
 
 /// What is known of a call before its first packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +90,7 @@ impl CallUpdate {
 }
 
 /// Where a call is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Phase {
     /// Nothing has been heard yet.
     Expected,

@@ -54,6 +54,11 @@ impl Feedback {
         self.next = None;
     }
 
+    /// Goes on where another process left off.
+    pub const fn resume(&mut self, next: Option<Instant>) {
+        self.next = next;
+    }
+
     /// When a report is due.
     pub const fn poll_timeout(&self) -> Option<Instant> {
         self.next

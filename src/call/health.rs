@@ -1,9 +1,12 @@
 //! Why a leg is not heard, found out within seconds and said once.
 
+mod saved;
+
 use std::time::{Duration, Instant};
 
 use crate::event::HealthState;
 use crate::media::{Frame, Law};
+pub use saved::SavedHealth;
 
 /// How often [`Health::assess`] is worth asking.
 pub const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -51,6 +54,7 @@ impl Sighting {
 #[derive(Clone, Debug)]
 pub struct Health {
     told: Option<HealthState>,
+    detail: String,
     expected_since: Instant,
     last_frame: Option<Instant>,
     last_sound: Option<Instant>,
@@ -62,6 +66,7 @@ impl Health {
     pub const fn new(now: Instant) -> Self {
         Self {
             told: None,
+            detail: String::new(),
             expected_since: now,
             last_frame: None,
             last_sound: None,
@@ -72,6 +77,11 @@ impl Health {
     /// What was told last, if anything.
     pub const fn told(&self) -> Option<HealthState> {
         self.told
+    }
+
+    /// The evidence that was told with it.
+    pub fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// A frame came out of the receiver.
@@ -94,6 +104,7 @@ impl Health {
             return None;
         }
         self.told = Some(state);
+        self.detail.clone_from(&detail);
         Some((state, detail))
     }
 

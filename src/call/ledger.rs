@@ -3,14 +3,40 @@
 use crate::event::{Coverage, RtpFigures};
 use crate::media::{Frame, Samples};
 
-/// Sums in samples; [`Ledger::coverage`] gives them in milliseconds that add up exactly.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The account; [`Ledger::coverage`] gives its sums in milliseconds that add up exactly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Ledger {
     received: Samples,
     lost: Samples,
     speech: Samples,
     transcribed: Samples,
     gap: Samples,
+}
+
+/// The sums of one leg or of many; each only grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// What arrived, or was meant as silence by the sender.
+    pub received: Samples,
+    /// What never arrived.
+    pub lost: Samples,
+    /// Received, inside parts that are complete.
+    pub speech: Samples,
+    /// Speech in final transcripts.
+    pub transcribed: Samples,
+    /// Speech in `gap` lines.
+    pub gap: Samples,
+}
+
+impl Sums {
+    /// Adds the sums of another leg.
+    pub const fn add(&mut self, other: &Self) {
+        self.received.0 += other.received.0;
+        self.lost.0 += other.lost.0;
+        self.speech.0 += other.speech.0;
+        self.transcribed.0 += other.transcribed.0;
+        self.gap.0 += other.gap.0;
+    }
 }
 
 impl Ledger {
@@ -48,6 +74,17 @@ impl Ledger {
     /// Length of the leg on the call clock.
     pub fn duration(&self) -> Samples {
         self.received + self.lost
+    }
+
+    /// The sums, for adding up those of many legs.
+    pub const fn sums(&self) -> Sums {
+        Sums {
+            received: self.received,
+            lost: self.lost,
+            speech: self.speech,
+            transcribed: self.transcribed,
+            gap: self.gap,
+        }
     }
 
     /// The sums in milliseconds. The three equations of the contract hold exactly: one term of each is taken as the

@@ -1,6 +1,7 @@
 //! One leg of a call: the circuit from a datagram to the parts of its utterances, and from their texts to lines.
 
 mod lines;
+mod saved;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::media::receiver::{self, Receiver};
 use crate::media::{CallClock, Frame, Law, Samples, Ssrc};
 use crate::speech::{self, utterance::Segmenter};
 use lines::Finality;
+pub use saved::{SavedLeg, UnsettledPart};
 
 /// What is known of a leg before its first packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +69,7 @@ pub struct Context {
 }
 
 /// The stream that a leg hears.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 struct Heard {
     ssrc: Ssrc,
     law: Law,
@@ -260,6 +262,36 @@ impl Leg {
     /// What was said last of the leg's health; `None` while it was well from the start.
     pub const fn health(&self) -> Option<HealthState> {
         self.health.told()
+    }
+
+    /// The evidence for it; empty while nothing was said.
+    pub fn health_detail(&self) -> &str {
+        self.health.detail()
+    }
+
+    /// Where every sample went so far.
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Utterances begun.
+    pub const fn utterances(&self) -> u64 {
+        self.segmenter.utterances()
+    }
+
+    /// Parts that wait for their text, the one that is being spoken included.
+    pub fn parts_waiting(&self) -> u64 {
+        self.parts.len() as u64
+    }
+
+    /// Whether somebody speaks.
+    pub fn is_speech(&self) -> bool {
+        self.segmenter.is_speech()
+    }
+
+    /// How loud the leg is, in dBFS; a meter that falls back slowly.
+    pub const fn level_dbfs(&self) -> f32 {
+        self.segmenter.level_dbfs()
     }
 
     /// The receiver, for its figures.

@@ -6,7 +6,7 @@ use crate::media::{Frame, Samples};
 const TOLD_FROM: Samples = Samples::from_ms(100);
 
 /// The loss that is going on in a leg, if any.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct LossRun {
     going_on: Option<(Samples, Samples)>,
 }

@@ -7,7 +7,7 @@ use crate::event::GapReason;
 use crate::media::Samples;
 
 /// How a part came out.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Outcome {
     /// It has its final text.
     Recognised(Recognition),
@@ -21,7 +21,7 @@ pub enum Outcome {
 }
 
 /// A part from its onset to its outcome.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Part {
     /// Ordinal of the utterance on its leg.
     pub utterance: u64,
@@ -37,7 +37,7 @@ pub struct Part {
 }
 
 /// What is known of a part once it is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Closed {
     /// Where it ends on the call clock.
     pub end: Samples,
@@ -51,7 +51,7 @@ pub struct Closed {
 ///
 /// A part is settled when it is closed and has its outcome and no earlier part of the same utterance is unsettled: the
 /// line that closes an utterance is then the last line of that utterance. Utterances do not wait for each other.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Parts {
     waiting: VecDeque<Part>,
 }
@@ -97,6 +97,16 @@ impl Parts {
         let mut part = self.waiting.remove(ready)?;
         let (closed, outcome) = (part.closed?, part.outcome.take()?);
         Some((part, closed, outcome))
+    }
+
+    /// How many wait for their text, the one that is being spoken included.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The parts whose outcome is not known, oldest first.
+    pub fn undecided(&self) -> impl Iterator<Item = &Part> {
+        self.waiting.iter().filter(|part| part.outcome.is_none())
     }
 
     /// Whether every part has been settled.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::call::CallKey;
-use crate::media::admission::{admitted_stream, stream_of};
+use crate::media::admission::{Admission, admitted_stream, stream_of};
 use crate::media::{Ssrc, receiver};
 
 /// A port rests until nothing has arrived on it for so long: a sender that has not noticed the end
@@ -132,17 +132,11 @@ impl Port {
     }
 
     /// A datagram arrived that no call is made of.
-    pub fn note_stray(
-        &mut self,
-        source: SocketAddr,
-        bytes: &[u8],
-        settings: &receiver::Settings,
-        now: Instant,
-    ) {
+    pub fn note_stray(&mut self, admission: Admission, now: Instant) {
         if let Some(rest) = &mut self.rest {
             rest.last_arrival = now;
         }
-        if admitted_stream(settings, source, bytes).is_none() {
+        if !matches!(admission, Admission::Admitted(_)) {
             return;
         }
         match &mut self.stray {

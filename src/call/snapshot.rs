@@ -1,13 +1,13 @@
 //! What a call looks like at one moment, for whoever asks.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Serialize, Serializer};
 
 use crate::call::conversation::{Call, Phase};
 use crate::call::leg::Leg;
-use crate::event::{Channel, Direction, HealthState, Metadata};
+use crate::event::{Channel, Coverage, Direction, HealthState, Metadata};
 use crate::media::receiver::{ExpectedSource, Statistics};
 
 /// A call at one moment.
@@ -58,12 +58,27 @@ pub struct LegSnapshot {
     /// What `channel_health` said last; absent while it has said nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthState>,
+    /// The evidence that `channel_health` gave with it.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub health_detail: Box<str>,
+    /// How loud it is, in dBFS, on a meter that falls back slowly; absent while no packet comes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level_dbfs: Option<i8>,
+    /// Whether somebody speaks.
+    pub speech: bool,
+    /// Utterances begun.
+    pub utterances: u64,
+    /// Parts that wait for their text, the one that is being spoken included.
+    pub parts_waiting: u64,
+    /// The account so far; absent before the first packet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
     /// Its packets, counted.
     pub statistics: Statistics,
 }
 
 /// Where a call is in its life, in a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallState {
     /// Nothing has been heard yet.
@@ -80,11 +95,7 @@ impl Call {
         let spec = self.spec();
         let call = CallFacts {
             id: Arc::clone(&spec.id),
-            state: match self.phase() {
-                Phase::Expected => CallState::Expected,
-                Phase::Active => CallState::Active,
-                Phase::Ending(_) | Phase::Ended => CallState::Ending,
-            },
+            state: self.phase().into(),
             registered: spec.is_registered,
             duration_ms: self.clock().position(now).as_ms(),
             from: spec.from.clone(),
@@ -99,17 +110,60 @@ impl Call {
 
 impl Leg {
     fn snapshot(&self, now: Instant) -> LegSnapshot {
-        let since = |at| now.saturating_duration_since(at).as_millis();
+        let since = |at| now.saturating_duration_since(at);
+        let silent_for = self.last_heard().map(since);
         LegSnapshot {
             channel: self.describe(),
             expected_source: self.spec().expected_source,
-            last_packet_ms: self
-                .last_heard()
-                .map(|at| u64::try_from(since(at)).unwrap_or(u64::MAX)),
+            last_packet_ms: silent_for
+                .map(|gone| u64::try_from(gone.as_millis()).unwrap_or(u64::MAX)),
             health: self.health(),
+            health_detail: self.health_detail().into(),
+            level_dbfs: silent_for
+                .filter(|gone| *gone < METER_HOLD)
+                .map(|_| whole_db(self.level_dbfs())),
+            speech: self.is_speech(),
+            utterances: self.utterances(),
+            parts_waiting: self.parts_waiting(),
+            coverage: self.coverage(),
             statistics: self.receiver().statistics(),
         }
     }
+}
+
+impl CallState {
+    /// Every state.
+    pub const ALL: [Self; 3] = [Self::Expected, Self::Active, Self::Ending];
+
+    /// The value in a word, as the lines write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Expected => "expected",
+            Self::Active => "active",
+            Self::Ending => "ending",
+        }
+    }
+}
+
+impl From<Phase> for CallState {
+    fn from(phase: Phase) -> Self {
+        match phase {
+            Phase::Expected => Self::Expected,
+            Phase::Active => Self::Active,
+            Phase::Ending(_) | Phase::Ended => Self::Ending,
+        }
+    }
+}
+
+/// Without a packet for so long, there is no level to show.
+const METER_HOLD: Duration = Duration::from_secs(2);
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "saturates, and no level is beyond an i8"
+)]
+fn whole_db(level: f32) -> i8 {
+    level.round() as i8
 }
 
 fn is_unrestricted(source: &ExpectedSource) -> bool {

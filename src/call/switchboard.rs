@@ -1,21 +1,26 @@
 //! The switchboard: which port carries which leg, and who may begin a call on a port that nobody registered.
 
 mod registration;
+mod resumption;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::asr::Recognition;
+use crate::call::census::Totals;
 use crate::call::conversation::{Call, CallSpec, CallUpdate, Phase};
 use crate::call::leg::{Leg, LegSpec};
 use crate::call::part::Outcome;
 use crate::call::port::{Port, PortUse};
+use crate::call::stray::Strays;
 use crate::call::{CallKey, Outbox, Output, PartKey, WallClock};
 use crate::event::{EndReason, GapReason, Metadata, Role, RoleSource};
+use crate::media::admission::admission;
 use crate::media::receiver::{self, ExpectedSource};
 use crate::speech::{utterance, voice};
 pub use registration::RegisterError;
+pub use resumption::{Hindrance, News, Resumed};
 
 /// What every call of a worker has in common.
 #[derive(Clone, Debug)]
@@ -62,10 +67,13 @@ pub struct Switchboard {
     lines: Vec<Line>,
     calls: Vec<Option<Call>>,
     deadlines: Vec<Option<Instant>>,
+    /// By slot: what happened since the call was saved.
+    news: Vec<News>,
     next_serial: u32,
     next_port: usize,
     is_closed: bool,
-    strays: u64,
+    strays: Strays,
+    totals: Totals,
     outbox: Outbox,
 }
 
@@ -78,10 +86,12 @@ impl Switchboard {
             lines: Vec::new(),
             calls: Vec::new(),
             deadlines: Vec::new(),
+            news: Vec::new(),
             next_serial: 0,
             next_port: 0,
             is_closed: false,
-            strays: 0,
+            strays: Strays::default(),
+            totals: Totals::default(),
             outbox: Outbox::new(wall),
         }
     }
@@ -113,8 +123,9 @@ impl Switchboard {
             return;
         };
         if entry.is_of_old_call(source, bytes, now) {
-            entry.note_stray(source, bytes, &self.settings.receiver, now);
-            self.strays += 1;
+            let admission = admission(&self.settings.receiver, source, bytes);
+            entry.note_stray(admission, now);
+            self.strays.note(entry.number, source, admission, true, now);
             return;
         }
         let taken = entry.taken_by;
@@ -130,7 +141,7 @@ impl Switchboard {
                     call.handle_rtcp(channel, source, bytes, outbox, now);
                 });
             }
-            None => self.strays += 1,
+            None => self.note_stray(port, source, bytes, now),
         }
     }
 
@@ -211,8 +222,18 @@ impl Switchboard {
     }
 
     /// Datagrams that came to a port without a call and began none.
-    pub const fn strays(&self) -> u64 {
-        self.strays
+    pub const fn strays(&self) -> &Strays {
+        &self.strays
+    }
+
+    /// What the calls that are over have carried.
+    pub const fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// How many ports it has.
+    pub const fn ports(&self) -> usize {
+        self.ports.len()
     }
 
     /// The calls that are not over.
@@ -246,8 +267,11 @@ impl Switchboard {
         if call.key() != key {
             return;
         }
-        let was_heard = !matches!(call.phase(), Phase::Ending(_));
+        let phase_before = call.phase();
+        let was_heard = !matches!(phase_before, Phase::Ending(_));
         feed(call, &mut self.outbox);
+        let is_other_phase = call.phase() != phase_before;
+        self.news[slot] = self.news[slot].max(News::of(is_other_phase));
         self.deadlines[slot] = call.poll_timeout();
         match call.phase() {
             Phase::Expected | Phase::Active => {}
@@ -255,7 +279,9 @@ impl Switchboard {
             Phase::Ending(_) => self.unplug(key, now),
             Phase::Ended => {
                 self.unplug(key, now);
-                self.calls[slot] = None;
+                if let Some(call) = self.calls[slot].take() {
+                    self.totals.add(&call);
+                }
             }
         }
     }
@@ -271,7 +297,7 @@ impl Switchboard {
         let settings = Arc::clone(&self.settings);
         let port = self.ports.get_mut(index.0)?;
         if port.line.is_none() && !settings.unregistered_calls {
-            port.note_stray(source, bytes, &settings.receiver, now);
+            port.note_stray(admission(&settings.receiver, source, bytes), now);
             return None;
         }
         if self.is_closed || !port.admits(source, bytes, &settings.receiver) {
@@ -288,18 +314,15 @@ impl Switchboard {
         self.ports.get(index.0)?.taken_by
     }
 
+    fn note_stray(&mut self, port: PortIndex, source: SocketAddr, bytes: &[u8], now: Instant) {
+        if let Some(port) = self.ports.get(port.0) {
+            let admission = admission(&self.settings.receiver, source, bytes);
+            self.strays.note(port.number, source, admission, false, now);
+        }
+    }
+
     fn plug_in(&mut self, spec: CallSpec, now: Instant) -> CallKey {
-        let free = self.calls.iter().position(Option::is_none);
-        let slot = free.unwrap_or_else(|| {
-            self.calls.push(None);
-            self.deadlines.push(None);
-            self.calls.len() - 1
-        });
-        let key = CallKey {
-            slot: u32::try_from(slot).unwrap_or(u32::MAX),
-            serial: self.next_serial,
-        };
-        self.next_serial = self.next_serial.wrapping_add(1);
+        let key = self.free_slot();
         for (channel, leg) in (0_u8..).zip(&spec.legs) {
             self.ports[leg.port.0].taken_by = Some(PortUse::Leg { call: key, channel });
         }
@@ -308,10 +331,31 @@ impl Switchboard {
             .iter()
             .map(|leg| self.ports[leg.port.0].number)
             .collect();
-        let call = Call::new(key, spec, local_ports, &self.settings, now);
-        self.deadlines[slot] = call.poll_timeout();
-        self.calls[slot] = Some(call);
+        self.insert(Call::new(key, spec, local_ports, &self.settings, now));
         key
+    }
+
+    fn free_slot(&mut self) -> CallKey {
+        let free = self.calls.iter().position(Option::is_none);
+        let slot = free.unwrap_or_else(|| {
+            self.calls.push(None);
+            self.deadlines.push(None);
+            self.news.push(News::None);
+            self.calls.len() - 1
+        });
+        let serial = self.next_serial;
+        self.next_serial = self.next_serial.wrapping_add(1);
+        CallKey {
+            slot: u32::try_from(slot).unwrap_or(u32::MAX),
+            serial,
+        }
+    }
+
+    fn insert(&mut self, call: Call) {
+        let slot = call.key().slot as usize;
+        self.deadlines[slot] = call.poll_timeout();
+        self.news[slot] = News::BeganOrEnded;
+        self.calls[slot] = Some(call);
     }
 
     fn unplug(&mut self, key: CallKey, now: Instant) {

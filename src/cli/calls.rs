@@ -77,7 +77,19 @@ fn ask(args: &CallsArgs) -> io::Result<String> {
 /// A line for each leg; what belongs to the call stands on its first.
 fn table(calls: &[Value]) -> String {
     let head = [
-        "CALL", "STATE", "TIME", "CH", "ROLE", "CODEC", "PORT", "SENDER", "PACKETS", "LOST",
+        "CALL",
+        "STATE",
+        "TIME",
+        "CH",
+        "ROLE",
+        "CODEC",
+        "PORT",
+        "SENDER",
+        "PACKETS",
+        "LOST",
+        "LEVEL",
+        "SPEECH",
+        "TEXTS DUE",
         "HEALTH",
     ];
     let mut rows = vec![head.map(str::to_owned)];
@@ -94,7 +106,7 @@ fn table(calls: &[Value]) -> String {
         widths.max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    let line = |row: &[String; 11]| {
+    let line = |row: &Row| {
         let cells = row.iter().zip(&widths);
         let padded: Vec<String> = cells
             .map(|(cell, &width)| format!("{cell:width$}"))
@@ -104,7 +116,10 @@ fn table(calls: &[Value]) -> String {
     rows.iter().map(line).collect()
 }
 
-fn row(call: &Value, leg: &Value, is_first: bool) -> [String; 11] {
+/// The cells of a leg.
+type Row = [String; 14];
+
+fn row(call: &Value, leg: &Value, is_first: bool) -> Row {
     let of_call = |cell: String| if is_first { cell } else { String::new() };
     let statistics = &leg["statistics"];
     [
@@ -118,8 +133,26 @@ fn row(call: &Value, leg: &Value, is_first: bool) -> [String; 11] {
         text(&leg["remote"]),
         text(&statistics["received"]),
         text(&statistics["lost"]),
+        level(&leg["level_dbfs"]),
+        speech(leg),
+        text(&leg["parts_waiting"]),
         text(&leg["health"]),
     ]
+}
+
+fn level(dbfs: &Value) -> String {
+    dbfs.as_i64()
+        .map_or_else(|| "-".to_owned(), |dbfs| format!("{dbfs} dB"))
+}
+
+/// Whether somebody speaks, and how often somebody did.
+fn speech(leg: &Value) -> String {
+    let utterances = leg["utterances"].as_u64().unwrap_or(0);
+    match (leg["speech"].as_bool(), utterances) {
+        (Some(true), _) => "speaks".to_owned(),
+        (_, 0) => "-".to_owned(),
+        (_, utterances) => format!("{utterances} heard"),
+    }
 }
 
 fn text(value: &Value) -> String {
@@ -147,15 +180,31 @@ mod tests {
 
     #[test]
     fn each_leg_has_a_line_and_the_call_stands_on_the_first() {
-        let leg = |channel| json!({"channel": channel, "local_port": 20_000, "statistics": {"received": 50, "lost": 0}});
-        let call =
-            json!({"id": "a", "state": "active", "duration_ms": 61_000, "legs": [leg(0), leg(1)]});
+        let leg = |channel, speaks| {
+            json!({
+                "channel": channel, "local_port": 20_000, "statistics": {"received": 50, "lost": 0},
+                "level_dbfs": -31, "speech": speaks, "utterances": 4, "parts_waiting": 1,
+            })
+        };
+        let legs = [leg(0, true), leg(1, false)];
+        let call = json!({"id": "a", "state": "active", "duration_ms": 61_000, "legs": legs});
         let table = table(&[call]);
         let lines: Vec<Vec<&str>> = table
             .lines()
             .map(|line| line.split_whitespace().collect())
             .collect();
         assert_eq!(lines[1][..4], ["a", "active", "1:01", "0"]);
-        assert_eq!(lines[2], ["1", "-", "-", "20000", "-", "50", "0", "-"]);
+        assert_eq!(
+            lines[1][4..],
+            [
+                "-", "-", "20000", "-", "50", "0", "-31", "dB", "speaks", "1", "-"
+            ]
+        );
+        assert_eq!(
+            lines[2],
+            [
+                "1", "-", "-", "20000", "-", "50", "0", "-31", "dB", "4", "heard", "1", "-"
+            ]
+        );
     }
 }

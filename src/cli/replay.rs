@@ -259,7 +259,7 @@ impl Replay {
             eprintln!(
                 "callscribe: nothing to hear in this capture: {} of its datagrams came to no call, \
                  because none of them is RTP with a payload type of rtp.payload-types",
-                self.switchboard.strays()
+                self.switchboard.strays().total()
             );
         }
         if let Some(recording) = self.recording.take() {

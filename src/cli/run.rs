@@ -3,8 +3,11 @@
 #![expect(clippy::print_stderr, reason = "an error before logging is set up")]
 #![expect(clippy::disallowed_methods, reason = "the deadline of the last words")]
 
+mod state;
+
 use std::convert::Infallible;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,15 +17,19 @@ use tracing::{error, info, warn};
 
 use crate::cli::exit;
 use crate::config::{self, ConfigError, File, RecogniserError};
+use crate::io::checkpoint_store::StoreError;
 use crate::io::control::{self, ControlError};
+use crate::io::inherited::Inherited;
+use crate::io::journal::{self, Journal};
 use crate::io::media_worker::{self, Assignment, Command, MediaWorker};
 use crate::io::provider::Provider;
 use crate::io::publisher;
 use crate::io::recogniser::Recogniser;
 use crate::io::sockets::{self, BindError};
 use crate::io::unix_socket::SocketError;
-use crate::io::{assignment, logging};
+use crate::io::{assignment, logging, systemd};
 use crate::speech::utterance::SettingsError;
+use state::CallState;
 
 /// Receive calls and publish what is said.
 #[derive(Clone, Debug, clap::Args)]
@@ -47,6 +54,8 @@ enum RunError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Bind(#[from] BindError),
+    #[error(transparent)]
+    State(#[from] StoreError),
     #[error(transparent)]
     Socket(#[from] SocketError),
     #[error(transparent)]
@@ -77,30 +86,36 @@ pub fn run(args: &RunArgs) -> ExitCode {
 fn serve(args: &RunArgs) -> Result<(), RunError> {
     let config = config::load(&args.config)?;
     logging::start(&config.log);
+    let inherited = Inherited::from_environment();
     for warning in config.warnings() {
         warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(supervise(&config))
+    runtime.block_on(supervise(&config, inherited))
 }
 
 /// The life of the daemon: bind, start, wait, drain, stop.
-async fn supervise(config: &File) -> Result<(), RunError> {
+async fn supervise(config: &File, mut inherited: Inherited) -> Result<(), RunError> {
     let mut stop = StopSignals::new()?;
     let provider = config.recogniser()?;
-    let sockets = sockets::bind_all(&config.rtp)?;
-    let (publisher, publisher_thread) = publisher::start(&config.events)?;
+    let sockets = sockets::bind_all(&config.rtp, &mut inherited)?;
+    let journal = journal::Settings::new(&config.journal).map(Journal::open);
+    let passed = inherited.take_listener(&config.events.socket);
+    let (publisher, publisher_thread) = publisher::start(&config.events, journal, passed)?;
     let settings = Arc::new(config.switchboard()?);
     let mut workers = Vec::new();
-    for (number, (sockets, lines)) in assignment::divide(config, sockets).into_iter().enumerate() {
-        let tick = config.rtp.tick_ms.duration();
+    let (state, found) = CallState::open(config)?;
+    for (number, share) in assignment::divide(config, sockets, found)
+        .into_iter()
+        .enumerate()
+    {
         let assignment = Assignment {
-            sockets,
-            lines,
+            share,
             settings: Arc::clone(&settings),
-            tick,
+            tick: config.rtp.tick_ms.duration(),
+            checkpoints: state.store(),
         };
         let provider = Arc::clone(&provider);
         let make = move || Recogniser::new(provider);
@@ -111,21 +126,33 @@ async fn supervise(config: &File) -> Result<(), RunError> {
             publisher.clone(),
         )?);
     }
+    let figures = publisher.figures();
     drop(publisher);
     let commands = workers.iter().map(|worker| worker.commands.clone());
-    let control = control::start(config, commands.collect())?;
+    let passed = inherited.take_listener(&config.control_socket());
+    let control = control::start(
+        config,
+        commands.collect(),
+        Arc::clone(&provider),
+        figures,
+        passed,
+    )?;
+    let pulses = workers.iter().map(|worker| Arc::clone(&worker.pulse));
+    let mut watchdog = pin!(systemd::feed_watchdog(pulses.collect()));
     announce(config, workers.len());
 
-    let stopped_by_itself = tokio::select! {
-        () = stop.received() => false,
-        () = any_stopped(&mut workers) => true,
+    state.forget_workers_from(workers.len());
+    let end = tokio::select! {
+        end = stop.received() => end,
+        () = any_stopped(&mut workers) => End::Defect,
         never = warn_if_unreachable(&provider, config) => match never {},
+        never = &mut watchdog => match never {},
     };
-    info!(
-        seconds = DRAIN_TIME.as_secs(),
-        "stopping: the last words are being recognised"
-    );
-    let is_well = drain(workers, &mut stop).await && !stopped_by_itself;
+    let is_well = tokio::select! {
+        is_well = bring_to_an_end(end, workers, &mut stop, &state) => is_well,
+        never = &mut watchdog => match never {},
+    };
+    state.join();
     control.stop().await;
     publisher_thread.join();
     info!("stopped");
@@ -146,6 +173,11 @@ fn announce(config: &File, workers: usize) {
         workers,
         "ready"
     );
+    let rtp = &config.rtp;
+    systemd::ready(&format!(
+        "receiving on {}:{}",
+        rtp.bind_address, rtp.port_range
+    ));
 }
 
 /// A recogniser that is away at the start is told at once, not with the first call.
@@ -161,6 +193,32 @@ async fn warn_if_unreachable(provider: &Provider, config: &File) -> Infallible {
     std::future::pending().await
 }
 
+/// Stops the workers; `false` if one did not end as it should.
+async fn bring_to_an_end(
+    end: End,
+    workers: Vec<MediaWorker>,
+    stop: &mut StopSignals,
+    state: &CallState,
+) -> bool {
+    let is_restart = match end {
+        End::HandOver => true,
+        End::Stop => state.is_kept() && systemd::is_restarting().await,
+        End::Defect => false,
+    };
+    if is_restart && state.is_kept() {
+        systemd::stopping("the next daemon goes on with the calls");
+        info!("stopping: the next daemon goes on with the calls");
+        order_all(&workers, || Command::HandOver).await;
+        return join_all(workers);
+    }
+    systemd::stopping("the last words are being recognised");
+    info!(
+        seconds = DRAIN_TIME.as_secs(),
+        "stopping: the last words are being recognised"
+    );
+    drain(workers, stop).await && end != End::Defect
+}
+
 async fn any_stopped(workers: &mut [MediaWorker]) {
     let stopped = workers.iter_mut().map(|worker| &mut worker.stopped);
     // Ok or cancelled, it has stopped.
@@ -170,7 +228,7 @@ async fn any_stopped(workers: &mut [MediaWorker]) {
 /// Lets every worker finish; a second signal, and it is over now. `false` if one panicked.
 async fn drain(workers: Vec<MediaWorker>, stop: &mut StopSignals) -> bool {
     let deadline = Instant::now() + DRAIN_TIME;
-    order_drain(&workers, deadline).await;
+    order_all(&workers, || Command::Drain { deadline }).await;
     let mut workers = workers;
     let all_stopped = async {
         for worker in &mut workers {
@@ -180,51 +238,62 @@ async fn drain(workers: Vec<MediaWorker>, stop: &mut StopSignals) -> bool {
     };
     let hurried = tokio::select! {
         () = all_stopped => false,
-        () = stop.received() => true,
+        _ = stop.received() => true,
     };
     if hurried {
         warn!("stopping at once: what is still being recognised is given up");
-        order_drain(&workers, Instant::now()).await;
+        let deadline = Instant::now();
+        order_all(&workers, || Command::Drain { deadline }).await;
     }
-    let joined = workers
-        .into_iter()
-        .map(MediaWorker::join)
-        .collect::<Vec<_>>();
+    join_all(workers)
+}
+
+/// Waits for every worker; `false` if one panicked.
+fn join_all(workers: Vec<MediaWorker>) -> bool {
+    let joined: Vec<bool> = workers.into_iter().map(MediaWorker::join).collect();
     joined.into_iter().all(|is_well| is_well)
 }
 
-async fn order_drain(workers: &[MediaWorker], deadline: Instant) {
+async fn order_all(workers: &[MediaWorker], order: impl Fn() -> Command) {
     for worker in workers {
-        if worker
-            .commands
-            .send(Command::Drain { deadline })
-            .await
-            .is_err()
-        {
+        if worker.commands.send(order()).await.is_err() {
             error!("a media worker is gone");
         }
     }
 }
 
-/// SIGTERM from the service manager, SIGINT from a terminal.
+/// Why the daemon ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It was told to; perhaps to begin again.
+    Stop,
+    /// It was told that another one goes on with its calls.
+    HandOver,
+    /// A worker ended by itself.
+    Defect,
+}
+
+/// SIGTERM from the service manager, SIGINT from a terminal, SIGUSR2 from whoever starts the next daemon at once.
 struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
+    hand_over: Signal,
 }
 
 impl StopSignals {
     fn new() -> std::io::Result<Self> {
-        let terminate = signal(SignalKind::terminate())?;
         Ok(Self {
-            terminate,
+            terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hand_over: signal(SignalKind::user_defined2())?,
         })
     }
 
-    async fn received(&mut self) {
+    async fn received(&mut self) -> End {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => End::Stop,
+            _ = self.interrupt.recv() => End::Stop,
+            _ = self.hand_over.recv() => End::HandOver,
         }
     }
 }
@@ -233,6 +302,7 @@ const fn exit_code(error: &RunError) -> u8 {
     match error {
         RunError::Config(_) | RunError::Recogniser(_) | RunError::Speech(_) => exit::CONFIG,
         RunError::Bind(_)
+        | RunError::State(_)
         | RunError::Socket(_)
         | RunError::Control(_)
         | RunError::Worker(_)

@@ -1,18 +1,25 @@
 //! `callscribe tail`: follows the daemon's socket.
 
+pub mod cursor;
+pub mod lca;
 pub mod text;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::thread;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::cli::exit;
+use crate::cli::tail::cursor::{Cursor, CursorError, Place};
+use crate::cli::tail::lca::Records;
 use crate::cli::tail::text::Renderer;
 
 /// Follow the daemon's events.
@@ -21,12 +28,17 @@ pub struct TailArgs {
     /// The daemon's socket, key `events.socket` of its configuration
     #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     pub socket: PathBuf,
-    /// Begin with this line of the journal, or with its oldest [default: with the next line]
+    /// Begin with this line of the journal, or with its oldest [default: with the next line]; a
+    /// place in the cursor file comes before it
     #[arg(long, value_name = "oldest|SEQ")]
     pub from: Option<Beginning>,
     /// The lines as they are, or a form for people
     #[arg(long, value_enum, default_value_t = Format::Json)]
     pub format: Format,
+    /// Keep the place in this file: begin where it says, and when the daemon goes away, wait for it
+    /// and go on there
+    #[arg(long, value_name = "FILE")]
+    pub cursor: Option<PathBuf>,
     /// Stop after so many events
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
@@ -38,8 +50,9 @@ pub struct TailArgs {
 /// Follows the socket until it, the reader, or the user ends.
 pub fn run(args: &TailArgs) -> ExitCode {
     let out = io::stdout();
-    let renderer = Renderer::new(out.is_terminal());
-    match connect(args).and_then(|socket| follow(args, socket, out.lock(), renderer)) {
+    let form = Form::new(args.format, out.is_terminal());
+    let printed = Printer::new(args, out.lock(), form).and_then(Printer::run);
+    match printed {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             print_error(&error);
@@ -58,13 +71,12 @@ pub enum Beginning {
 }
 
 impl Beginning {
-    /// The line that asks for it.
-    fn request(self) -> String {
-        let from = match self {
-            Self::Oldest => json!("oldest"),
-            Self::Seq(seq) => json!(seq),
-        };
-        format!("{}\n", json!({ "resume_from": from }))
+    /// What the daemon is asked for.
+    fn request(self) -> Value {
+        match self {
+            Self::Oldest => json!({ "resume_from": "oldest" }),
+            Self::Seq(seq) => json!({ "resume_from": seq }),
+        }
     }
 }
 
@@ -89,6 +101,33 @@ pub enum Format {
     Json,
     /// For people
     Text,
+    /// Records of AWS Live Call Analytics
+    Lca,
+}
+
+/// A format and what it remembers.
+enum Form {
+    Json,
+    Text(Renderer),
+    Lca(Records),
+}
+
+impl Form {
+    fn new(format: Format, is_terminal: bool) -> Self {
+        match format {
+            Format::Json => Self::Json,
+            Format::Text => Self::Text(Renderer::new(is_terminal)),
+            Format::Lca => Self::Lca(Records::default()),
+        }
+    }
+
+    fn render<'a>(&mut self, line: &'a str, event: &Value) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Json => Some(Cow::Borrowed(line)),
+            Self::Text(renderer) => renderer.render(event).map(Cow::Owned),
+            Self::Lca(records) => records.render(event).map(Cow::Owned),
+        }
+    }
 }
 
 /// Why following ended early.
@@ -116,6 +155,9 @@ pub enum TailError {
     /// The daemon was stopped.
     #[error("the daemon closed the connection")]
     Closed,
+    /// The cursor cannot be read or kept.
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
 }
 
 impl TailError {
@@ -129,7 +171,19 @@ impl TailError {
                 exit::NO_PERMISSION
             }
             Self::Connect { .. } | Self::Daemon { .. } | Self::Closed => exit::UNAVAILABLE,
-            Self::Broken(_) => exit::IO_ERROR,
+            Self::Broken(_) | Self::Cursor(_) => exit::IO_ERROR,
+        }
+    }
+}
+
+impl TailError {
+    /// Whether the daemon may be there again in a while.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Connect { source, .. } => source.kind() != io::ErrorKind::PermissionDenied,
+            Self::Broken(error) => error.kind() == io::ErrorKind::ConnectionReset,
+            Self::Daemon { .. } | Self::Closed => true,
+            Self::Cursor(_) => false,
         }
     }
 }
@@ -147,50 +201,124 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-fn connect(args: &TailArgs) -> Result<UnixStream, TailError> {
-    let failed = |source| TailError::Connect {
-        path: args.socket.clone(),
-        source,
-    };
-    let mut socket = UnixStream::connect(&args.socket).map_err(failed)?;
-    if let Some(from) = args.from {
-        socket
-            .write_all(from.request().as_bytes())
-            .map_err(failed)?;
-    }
-    Ok(socket)
+/// Prints lines from one connection after the other.
+struct Printer<'a, W> {
+    args: &'a TailArgs,
+    out: W,
+    form: Form,
+    cursor: Option<Cursor>,
+    /// Events to print before it is enough.
+    left: u64,
 }
 
-fn follow(
-    args: &TailArgs,
-    socket: impl Read,
-    mut out: impl Write,
-    mut renderer: Renderer,
-) -> Result<(), TailError> {
-    let mut last_error = None;
-    let mut left = args.count.unwrap_or(u64::MAX);
-    let mut lines = BufReader::new(socket);
-    let mut line = String::new();
-    while left > 0 {
-        line.clear();
-        if lines.read_line(&mut line)? == 0 {
-            return Err(last_error.unwrap_or(TailError::Closed));
-        }
-        let event: Value = serde_json::from_str(&line).unwrap_or_default();
-        let printed = match args.format {
-            Format::Json => Some(line.clone()),
-            Format::Text => renderer.render(&event),
-        };
-        if !print(&mut out, printed.as_deref().unwrap_or_default())? {
-            return Ok(());
-        }
-        last_error = closing_error(&event);
-        left -= u64::from(event["seq"].is_u64());
-        if args.until.is_some() && event["event"].as_str() == args.until.as_deref() {
-            return Ok(());
+/// Whether to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    More,
+    Enough,
+}
+
+impl<'a, W: Write> Printer<'a, W> {
+    fn new(args: &'a TailArgs, out: W, form: Form) -> Result<Self, TailError> {
+        let cursor = args.cursor.as_deref().map(Cursor::open).transpose()?;
+        Ok(Self {
+            args,
+            out,
+            form,
+            cursor,
+            left: args.count.unwrap_or(u64::MAX),
+        })
+    }
+
+    /// Follows the daemon; with a cursor, over its restarts.
+    fn run(mut self) -> Result<(), TailError> {
+        loop {
+            let followed = self.connect().and_then(|socket| self.follow(socket));
+            self.cursor.as_mut().map_or(Ok(()), Cursor::keep)?;
+            match followed {
+                Err(error) if self.cursor.is_some() && error.may_pass() => thread::sleep(RECONNECT),
+                ended => return ended,
+            }
         }
     }
-    Ok(())
+
+    fn connect(&self) -> Result<UnixStream, TailError> {
+        let path = &self.args.socket;
+        let failed = |source| TailError::Connect {
+            path: path.clone(),
+            source,
+        };
+        let mut socket = UnixStream::connect(path).map_err(failed)?;
+        if let Some(request) = self.request() {
+            let request = format!("{request}\n");
+            socket.write_all(request.as_bytes()).map_err(failed)?;
+        }
+        Ok(socket)
+    }
+
+    /// What the daemon is asked for, if not for the next lines.
+    fn request(&self) -> Option<Value> {
+        let place = self.cursor.as_ref().and_then(Cursor::place);
+        match place {
+            Some(Place { epoch, seq }) => Some(json!({ "resume_from": seq, "epoch": epoch })),
+            None => self.args.from.map(Beginning::request),
+        }
+    }
+
+    fn follow(&mut self, socket: impl Read) -> Result<(), TailError> {
+        let mut last_error = None;
+        let mut lines = BufReader::new(socket);
+        let mut line = String::new();
+        while self.left > 0 {
+            line.clear();
+            lines.read_line(&mut line)?;
+            if !line.ends_with('\n') {
+                // The end, perhaps in the middle of a line: a daemon that was killed.
+                return Err(last_error.unwrap_or(TailError::Closed));
+            }
+            let event: Value = serde_json::from_str(&line).unwrap_or_default();
+            if self.handle_line(&line, &event)? == Verdict::Enough {
+                return Ok(());
+            }
+            if lines.buffer().is_empty() {
+                self.cursor.as_mut().map_or(Ok(()), Cursor::keep)?;
+            }
+            last_error = closing_error(&event);
+        }
+        Ok(())
+    }
+
+    fn handle_line(&mut self, line: &str, event: &Value) -> Result<Verdict, TailError> {
+        let printed = self.form.render(line, event).unwrap_or_default();
+        if !print(&mut self.out, &printed)? {
+            return Ok(Verdict::Enough);
+        }
+        self.advance(event);
+        self.left -= u64::from(event["seq"].is_u64());
+        let until = self.args.until.as_deref();
+        let is_enough = self.left == 0 || (until.is_some() && event["event"].as_str() == until);
+        Ok(if is_enough {
+            Verdict::Enough
+        } else {
+            Verdict::More
+        })
+    }
+
+    /// A line with a number was printed; or `hello` says where the numbering is, for who begins with the next line.
+    fn advance(&mut self, event: &Value) {
+        let Some(cursor) = &mut self.cursor else {
+            return;
+        };
+        let is_first = cursor.place().is_none() && self.args.from.is_none();
+        let hello = || event["next_seq"].as_u64().filter(|_| is_first);
+        let next_seq = event["seq"].as_u64().map(|seq| seq + 1).or_else(hello);
+        if let (Some(epoch), Some(seq)) = (event["epoch"].as_str(), next_seq) {
+            cursor.advance(Place {
+                epoch: epoch.to_owned(),
+                seq,
+            });
+        }
+    }
 }
 
 /// An `error` line, which may be the daemon's last on this connection.
@@ -219,6 +347,9 @@ fn print_error(error: &dyn fmt::Display) {
     eprintln!("callscribe tail: {error}");
 }
 
+/// How long to wait for a daemon that is away.
+const RECONNECT: Duration = Duration::from_millis(250);
+
 /// Where the daemon of a package listens.
 const DEFAULT_SOCKET: &str = "/run/callscribe/events.sock";
 
@@ -229,9 +360,9 @@ mod tests {
     #[test]
     fn begin_is_asked_for_as_the_contract_says() {
         let oldest: Beginning = "oldest".parse().unwrap();
-        assert_eq!(oldest.request(), "{\"resume_from\":\"oldest\"}\n");
+        assert_eq!(oldest.request(), json!({"resume_from": "oldest"}));
         let seq: Beginning = "412".parse().unwrap();
-        assert_eq!(seq.request(), "{\"resume_from\":412}\n");
+        assert_eq!(seq.request(), json!({"resume_from": 412}));
         assert!("newest".parse::<Beginning>().is_err());
     }
 
@@ -239,7 +370,10 @@ mod tests {
     fn unreachable_socket_is_told_by_exit_code() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.sock");
-        let code = || connect(&args(path.clone())).unwrap_err();
+        let code = || {
+            let args = args(path.clone());
+            printer(&args, Vec::new()).connect().unwrap_err()
+        };
         assert_eq!(code().exit_code(), exit::NO_INPUT);
         assert!(code().to_string().ends_with("of its configuration?"));
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
@@ -254,7 +388,7 @@ mod tests {
             until: Some("call_ended".into()),
             ..args(PathBuf::new())
         };
-        follow(&args, LINES.as_bytes(), &mut out, Renderer::new(false)).unwrap();
+        printer(&args, &mut out).follow(LINES.as_bytes()).unwrap();
         let expected = LINES.split_inclusive('\n').take(3).collect::<String>();
         assert_eq!(
             String::from_utf8(out).unwrap(),
@@ -270,7 +404,7 @@ mod tests {
             count: Some(1),
             ..args(PathBuf::new())
         };
-        follow(&args, LINES.as_bytes(), &mut out, Renderer::new(false)).unwrap();
+        printer(&args, &mut out).follow(LINES.as_bytes()).unwrap();
         assert_eq!(
             out.split(|&byte| byte == b'\n').count(),
             3,
@@ -281,12 +415,8 @@ mod tests {
     #[test]
     fn end_of_the_connection_is_an_error_with_the_daemons_reason() {
         let mut out = Vec::new();
-        let end = follow(
-            &args(PathBuf::new()),
-            LINES.as_bytes(),
-            &mut out,
-            Renderer::new(false),
-        );
+        let args = args(PathBuf::new());
+        let end = printer(&args, &mut out).follow(LINES.as_bytes());
         let error = end.unwrap_err();
         assert!(
             error.to_string().ends_with("too slow (slow_reader)"),
@@ -300,7 +430,29 @@ mod tests {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
         let args = args(PathBuf::new());
-        assert!(follow(&args, LINES.as_bytes(), writer, Renderer::new(false)).is_ok());
+        assert!(printer(&args, writer).follow(LINES.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn cursor_is_after_the_last_whole_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = TailArgs {
+            cursor: Some(folder.path().join("cursor")),
+            ..args(PathBuf::new())
+        };
+        let mut out = Vec::new();
+        let mut printer = printer(&args, &mut out);
+        let lines = [r#"{"epoch":"e","seq":7}"#, r#"{"epoch":"e","se"#].join("\n");
+        assert!(matches!(
+            printer.follow(lines.as_bytes()),
+            Err(TailError::Closed)
+        ));
+        assert_eq!(
+            printer.request(),
+            Some(json!({"resume_from": 8, "epoch": "e"}))
+        );
+        drop(printer);
+        assert_eq!(out, b"{\"epoch\":\"e\",\"seq\":7}\n");
     }
 
     const LINES: &str = concat!(
@@ -319,8 +471,13 @@ mod tests {
             socket,
             from: None,
             format: Format::Json,
+            cursor: None,
             count: None,
             until: None,
         }
+    }
+
+    fn printer<W: Write>(args: &TailArgs, out: W) -> Printer<'_, W> {
+        Printer::new(args, out, Form::Json).unwrap()
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-use crate::config::file::{Asr, File, Line, PayloadTypes, Rtp, Speech};
+use crate::config::file::{Asr, File, Journal, Line, PayloadTypes, Rtp, Speech};
 
 /// A key and what is wrong with it.
 pub(super) type Fault = (&'static str, String);
@@ -20,6 +20,7 @@ impl File {
         self.asr.check()?;
         check_lines(&self.line, &self.rtp)?;
         self.check_control()?;
+        self.journal.check()?;
         if self.events.backlog_lines < 100 {
             return Err(("events.backlog-lines", "expected at least 100".to_owned()));
         }
@@ -35,10 +36,16 @@ impl File {
             let message = "is events.socket too; each needs a socket of its own";
             return Err(("control.socket", message.to_owned()));
         }
+        let has_passwords = self.control.password_file.is_some();
         match self.control.listen {
-            Some(address) if !address.ip().to_canonical().is_loopback() => {
-                let expected = "expected a loopback address such as 127.0.0.1:8089: whoever can \
-                                reach the control API can end every call";
+            None if has_passwords => {
+                let message = "goes with control.listen, which is not given";
+                Err(("control.password-file", message.to_owned()))
+            }
+            Some(address) if !address.ip().to_canonical().is_loopback() && !has_passwords => {
+                let expected = "expected a loopback address such as 127.0.0.1:8089, or \
+                                control.password-file besides: whoever can reach the control API \
+                                can end every call";
                 Err(("control.listen", format!("{address}: {expected}")))
             }
             Some(_) | None => Ok(()),
@@ -73,6 +80,16 @@ impl File {
                  rtp.unregistered-calls is off: no call can begin"
                     .to_owned(),
             );
+        }
+        if let Some(address) = self
+            .control
+            .listen
+            .filter(|address| !address.ip().is_loopback())
+        {
+            warnings.push(format!(
+                "control.listen {address} sends passwords and transcripts over the network in clear; \
+                 put a proxy with TLS before it"
+            ));
         }
         if self.asr.endpoint.starts_with("ws://") && !self.asr.is_loopback() {
             let endpoint = &self.asr.endpoint;
@@ -212,6 +229,26 @@ impl Asr {
         ["127.", "localhost", "[::1]"]
             .iter()
             .any(|prefix| host.starts_with(prefix))
+    }
+}
+
+impl Journal {
+    fn check(&self) -> Result<(), Fault> {
+        if !(1..=36_500).contains(&self.max_age_days) {
+            let message = format!("{}: expected 1 to 36500 days", self.max_age_days);
+            return Err(("journal.max-age-days", message));
+        }
+        if !(1 << 20..=1 << 50).contains(&self.max_bytes) {
+            let message = format!("{}: expected at least 1048576 bytes", self.max_bytes);
+            return Err(("journal.max-bytes", message));
+        }
+        match &self.path {
+            Some(path) if path.file_name().is_none() => {
+                let message = format!("{} names no file", path.display());
+                Err(("journal.path", message))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }
 

@@ -25,8 +25,12 @@ pub struct File {
     pub asr: Asr,
     /// `[events]`: where the lines go.
     pub events: Events,
+    /// `[journal]`: what is kept of them.
+    pub journal: Journal,
     /// `[control]`: who may announce calls.
     pub control: Control,
+    /// `[resume]`: calls that go on after a restart.
+    pub resume: Resume,
     /// `[log]`: what the daemon says of itself.
     pub log: Log,
     /// `[[line]]`: fixed ports with fixed roles.
@@ -190,10 +194,26 @@ pub struct Events {
     pub socket: PathBuf,
     /// Its permissions.
     pub socket_mode: SocketMode,
-    /// Lines kept for readers that are behind or resume.
+    /// Its group, a name or a number; the daemon's if absent.
+    pub socket_group: Option<String>,
+    /// Newest lines kept in memory.
     pub backlog_lines: usize,
     /// Readers at once.
     pub max_readers: usize,
+}
+
+/// `[journal]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Journal {
+    /// Whether lines are kept on disk.
+    pub enabled: bool,
+    /// The database; `journal.db` in the service manager's state directory if absent.
+    pub path: Option<PathBuf>,
+    /// Lines that are older are forgotten.
+    pub max_age_days: u32,
+    /// The oldest lines are forgotten when they take more.
+    pub max_bytes: u64,
 }
 
 /// `[control]`
@@ -204,8 +224,12 @@ pub struct Control {
     pub socket: Option<PathBuf>,
     /// Its permissions.
     pub socket_mode: SocketMode,
-    /// Loopback address of the control API, besides.
+    /// Its group, a name or a number; the daemon's if absent.
+    pub socket_group: Option<String>,
+    /// TCP address of the control API and the live page, besides; on loopback, unless there is a password file.
     pub listen: Option<SocketAddr>,
+    /// File of `htpasswd -B` with those who may use `listen`.
+    pub password_file: Option<PathBuf>,
 }
 
 /// `[log]`
@@ -324,10 +348,30 @@ impl Default for Events {
         Self {
             socket: PathBuf::from("/run/callscribe/events.sock"),
             socket_mode: SocketMode(0o660),
+            socket_group: None,
             backlog_lines: 10_000,
             max_readers: 100,
         }
     }
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            path: None,
+            max_age_days: 30,
+            max_bytes: 2 << 30,
+        }
+    }
+}
+
+/// `[resume]`
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Resume {
+    /// Where the state of the live calls is kept; `calls` in `$STATE_DIRECTORY` if absent, and nowhere without that.
+    pub directory: Option<PathBuf>,
 }
 
 impl Default for Control {
@@ -335,7 +379,9 @@ impl Default for Control {
         Self {
             socket: None,
             socket_mode: SocketMode(0o660),
+            socket_group: None,
             listen: None,
+            password_file: None,
         }
     }
 }

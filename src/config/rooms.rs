@@ -72,14 +72,22 @@ impl File {
         }
     }
 
-    /// How the recogniser is reached and used.
+    /// The recogniser.
     ///
     /// # Errors
     /// When an endpoint is no address, or a secret or the certificates cannot be read.
     pub fn recogniser(&self) -> Result<Arc<Provider>, RecogniserError> {
+        Ok(Provider::new(self.recogniser_settings()?)?)
+    }
+
+    /// How the recogniser is reached and used.
+    ///
+    /// # Errors
+    /// When an endpoint is no address, or a secret cannot be read.
+    pub fn recogniser_settings(&self) -> Result<provider::Settings, RecogniserError> {
         let asr = &self.asr;
         let endpoint = Endpoint::new(&asr.endpoint, &asr.project_id)?;
-        Ok(Provider::new(provider::Settings {
+        Ok(provider::Settings {
             provider: asr.provider.as_str().into(),
             credentials: asr.credentials()?,
             session: session::Settings {
@@ -109,7 +117,7 @@ impl File {
             ca_file: asr.ca_file.clone(),
             connect_timeout: asr.connect_timeout_ms.duration(),
             ..provider::Settings::new(endpoint)
-        })?)
+        })
     }
 
     fn timing(&self) -> Timing {

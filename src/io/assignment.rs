@@ -1,4 +1,5 @@
-//! Which worker gets which ports: all the legs of a line to one, and a port with the one after it.
+//! Which worker gets which ports: all the legs of a line to one, those of a call that goes on likewise, and a port with
+//! the one after it.
 
 #![expect(clippy::disallowed_types, reason = "the sockets pass through here")]
 
@@ -8,31 +9,46 @@ use std::thread;
 
 use crate::config::File;
 use crate::config::file::Line;
+use crate::io::checkpoint::FoundCall;
 
 /// One worker's share.
-pub type Share = (Vec<(u16, UdpSocket)>, Vec<Line>);
+#[derive(Debug, Default)]
+pub struct Share {
+    /// Its sockets, by port.
+    pub sockets: Vec<(u16, UdpSocket)>,
+    /// Lines whose ports are all among them.
+    pub lines: Vec<Line>,
+    /// Calls of the daemon before, with their ports among them, if those are still received on.
+    pub found: Vec<FoundCall>,
+}
 
 /// Divides the ports among the workers that are configured.
-pub fn divide(config: &File, sockets: Vec<(u16, UdpSocket)>) -> Vec<Share> {
+pub fn divide(config: &File, sockets: Vec<(u16, UdpSocket)>, found: Vec<FoundCall>) -> Vec<Share> {
     let workers = match config.rtp.workers {
         0 => thread::available_parallelism().map_or(1, usize::from),
         configured => usize::from(configured),
     };
-    let plan = Plan::new(config.line.clone(), workers);
-    let mut shares: Vec<Share> = (0..workers).map(|_| (Vec::new(), Vec::new())).collect();
+    let mut plan = Plan::new(config.line.clone(), workers);
+    let mut shares: Vec<Share> = (0..workers).map(|_| Share::default()).collect();
+    for call in found {
+        shares[plan.keep_together(&call.ports())].found.push(call);
+    }
     for (port, socket) in sockets {
-        shares[plan.worker(port)].0.push((port, socket));
+        shares[plan.worker(port)].sockets.push((port, socket));
     }
     for (number, line) in plan.lines.into_iter().enumerate() {
-        shares[number % workers].1.push(line);
+        shares[number % workers].lines.push(line);
     }
-    shares.retain(|(sockets, _)| !sockets.is_empty());
+    // A worker without ports still says what becomes of the calls that it found.
+    shares.retain(|share| !share.sockets.is_empty() || !share.found.is_empty());
     shares
 }
 
 struct Plan {
     lines: Vec<Line>,
     of_lines: BTreeMap<u16, usize>,
+    /// By even port: where the call on it is.
+    together: BTreeMap<u16, usize>,
     workers: usize,
 }
 
@@ -45,9 +61,19 @@ impl Plan {
         });
         Self {
             of_lines: legs.collect(),
+            together: BTreeMap::new(),
             lines,
             workers,
         }
+    }
+
+    /// Gives the ports of a call, with those of their RTCP, to one worker: that of the first.
+    fn keep_together(&mut self, ports: &[u16]) -> usize {
+        let worker = ports.first().map_or(0, |&port| self.worker(port));
+        for &port in ports {
+            self.together.entry(port & !1).or_insert(worker);
+        }
+        worker
     }
 
     /// RTCP comes on the port after its stream's (RFC 3550 §11), so pairs stay together.
@@ -56,7 +82,8 @@ impl Plan {
         let of_line = self
             .of_lines
             .get(&port)
-            .or_else(|| self.of_lines.get(&even));
+            .or_else(|| self.of_lines.get(&even))
+            .or_else(|| self.together.get(&even));
         of_line
             .copied()
             .unwrap_or(usize::from(port / 2) % self.workers)
@@ -90,5 +117,13 @@ mod tests {
             [1; 4]
         );
         assert_eq!(plan.worker(20_100), plan.worker(20_101));
+    }
+
+    #[test]
+    fn legs_of_a_call_that_goes_on_share_a_worker_though_there_are_more_workers_now() {
+        let mut plan = Plan::new(Vec::new(), 4);
+        let worker = plan.keep_together(&[20_002, 20_004]);
+        let ports = [20_002, 20_003, 20_004, 20_005];
+        assert_eq!(ports.map(|port| plan.worker(port)), [worker; 4]);
     }
 }

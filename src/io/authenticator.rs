@@ -137,6 +137,17 @@ impl Authenticator {
         in_force.then(|| (halt.detail.clone(), halt.until - now))
     }
 
+    /// How much longer the token in use is good for, where that is known.
+    pub fn token_life(&self) -> Option<Duration> {
+        let expires = self.with_cache(|cache| cache.expires())?;
+        Some(expires.saturating_duration_since(Instant::now()))
+    }
+
+    /// Tokens that were had so far.
+    pub fn tokens(&self) -> u64 {
+        self.with_cache(|cache| cache.generation())
+    }
+
     /// Waits for the handshake before this one, while nobody knows whether it will be refused.
     async fn turn(&self) -> Option<OwnedMutexGuard<()>> {
         let is_proven = || self.with_cache(|cache| cache.is_proven());

@@ -1,4 +1,4 @@
-//! The control API: HTTP with JSON on a Unix socket and, if configured, on a loopback port.
+//! The control API and the live page: HTTP on a Unix socket and, if configured, on a TCP port.
 //!
 //! Its tasks run beside the media workers, never on their threads; calls are reached by the
 //! workers' own commands, so that nothing of a call is locked. Every client is bounded in
@@ -16,6 +16,7 @@
 mod advertised;
 mod answer;
 mod error;
+mod page;
 mod request;
 mod routes;
 mod workers;
@@ -38,12 +39,17 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use crate::config::File;
 use crate::io::media_worker::Command;
-use crate::io::unix_socket::{self, SocketError};
+use crate::io::metrics::ReceivingPorts;
+use crate::io::provider::Provider;
+use crate::io::publisher::Figures;
+use crate::io::unix_socket::{self, Listening, Place, SocketError};
 use advertised::Advertised;
+use page::Page;
+use page::password::{PasswordFileError, Passwords};
 use routes::Api;
 use workers::Workers;
 
@@ -68,7 +74,10 @@ pub enum ControlError {
     /// The Unix socket cannot be listened on.
     #[error(transparent)]
     Socket(#[from] SocketError),
-    /// The loopback address cannot be listened on.
+    /// The password file lets nobody in.
+    #[error(transparent)]
+    Passwords(#[from] PasswordFileError),
+    /// The TCP address cannot be listened on.
     #[error("cannot listen on {address}: {source}; free the port or change control.listen")]
     Listen {
         /// The address.
@@ -83,19 +92,22 @@ pub enum ControlError {
 pub struct ControlServer {
     listeners: JoinSet<()>,
     closing: watch::Sender<bool>,
-    socket: PathBuf,
+    ours: Option<PathBuf>,
     /// Where it listens on TCP, if it does.
     pub address: Option<SocketAddr>,
 }
 
-/// Starts the control API; `workers` are where the commands of each media worker go. Needs a Tokio
-/// runtime.
+/// Starts the control API, on the Unix socket that was passed on if one was; `workers` are where the commands of each
+/// media worker go, and `recogniser` and `publisher` are for the metrics. Needs a Tokio runtime.
 ///
 /// # Errors
 /// When a socket cannot be listened on.
 pub fn start(
     config: &File,
     workers: Vec<mpsc::Sender<Command>>,
+    recogniser: Arc<Provider>,
+    publisher: Arc<Figures>,
+    passed: Option<std::os::unix::net::UnixListener>,
 ) -> Result<ControlServer, ControlError> {
     let socket = config.control_socket();
     let refused = |source| SocketError::Refused {
@@ -103,8 +115,14 @@ pub fn start(
         key: SOCKET_KEY,
         source,
     };
-    let unix = unix_socket::bind(&socket, config.control.socket_mode, SOCKET_KEY)?;
-    let unix = UnixListener::from_std(unix).map_err(refused)?;
+    let place = Place {
+        path: &socket,
+        mode: config.control.socket_mode,
+        group: config.control.socket_group.as_deref(),
+        key: SOCKET_KEY,
+    };
+    let Listening { listener, ours } = unix_socket::listen(place, passed)?;
+    let unix = UnixListener::from_std(listener).map_err(refused)?;
     let tcp = config.control.listen.map(listen).transpose()?;
     let address = tcp.as_ref().and_then(|tcp| tcp.local_addr().ok());
 
@@ -112,21 +130,26 @@ pub fn start(
         workers: Workers::new(workers),
         advertised: Advertised::new(&config.rtp),
         allowed_sources: config.rtp.allowed_sources.clone(),
+        recogniser,
+        publisher,
+        ports: ReceivingPorts {
+            address: config.rtp.bind_address,
+            range: config.rtp.port_range.clone(),
+        },
     });
-    let router = routes::router(api);
     let (closing, is_closing) = watch::channel(false);
+    let page = Page::new(config, Arc::clone(&api), is_closing.clone());
+    let router = routes::router(api).merge(page::router(page));
     let mut listeners = JoinSet::new();
     if let Some(tcp) = tcp {
-        let router = router
-            .clone()
-            .layer(middleware::from_fn(routes::refuse_browsers));
+        let router = guard(router.clone(), config)?;
         listeners.spawn(accept(tcp, router, is_closing.clone()));
     }
     listeners.spawn(accept(unix, router, is_closing));
     Ok(ControlServer {
         listeners,
         closing,
-        socket,
+        ours,
         address,
     })
 }
@@ -136,10 +159,18 @@ impl ControlServer {
     pub async fn stop(mut self) {
         self.closing.send_replace(true);
         while self.listeners.join_next().await.is_some() {}
-        if let Err(error) = std::fs::remove_file(&self.socket) {
-            warn!(path = %self.socket.display(), %error, "cannot remove the control socket");
-        }
+        Listening::remove(self.ours.as_deref());
     }
+}
+
+/// Who may use the TCP listener: whoever has a password, or else who is on this host and no web page.
+fn guard(router: Router, config: &File) -> Result<Router, ControlError> {
+    let Some(path) = &config.control.password_file else {
+        return Ok(router.layer(middleware::from_fn(routes::refuse_browsers)));
+    };
+    let passwords = Passwords::open(path.clone())?;
+    let require = middleware::from_fn_with_state(passwords, page::password::require);
+    Ok(router.layer(require))
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, ControlError> {

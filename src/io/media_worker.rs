@@ -4,18 +4,20 @@
 //! performs what they ask for. Sessions with the recogniser are tasks on the same thread: nothing
 //! is locked, and nothing crosses a thread but events.
 
-#![expect(clippy::disallowed_types, reason = "UDP is received here")]
 #![expect(
     clippy::disallowed_methods,
     reason = "the clock of the core is read here"
 )]
 
+mod meter;
 mod orders;
 mod recognition;
+mod resumption;
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,8 +32,14 @@ use crate::call::switchboard::{Line, PortIndex, Settings, Switchboard};
 use crate::call::{Output, WallClock};
 use crate::config::file;
 use crate::event::GapReason;
+use crate::io::assignment::Share;
+use crate::io::checkpoint::{Checkpoints, FoundCall};
+use crate::io::checkpoint_store::CheckpointStore;
 use crate::io::publisher::Publisher;
 use crate::io::recogniser::Recogniser;
+use crate::io::systemd;
+pub(crate) use meter::FRAGMENT_BOUNDS;
+pub use meter::{Meter, WorkerFigures};
 use orders::Farewells;
 pub use orders::{Command, Survey};
 use recognition::{Recognitions, Report};
@@ -55,14 +63,14 @@ const STRAY_REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// What a worker works with.
 #[derive(Debug)]
 pub struct Assignment {
-    /// Its sockets, by port; they do not block.
-    pub sockets: Vec<(u16, UdpSocket)>,
-    /// Lines whose ports are all among them.
-    pub lines: Vec<file::Line>,
+    /// Its sockets, which do not block, its lines, and calls to go on with.
+    pub share: Share,
     /// What its calls have in common.
     pub settings: Arc<Settings>,
     /// How often it wakes.
     pub tick: Duration,
+    /// Where the state of its calls is kept, if it is.
+    pub checkpoints: Option<CheckpointStore>,
 }
 
 /// A running worker.
@@ -72,6 +80,8 @@ pub struct MediaWorker {
     pub commands: mpsc::Sender<Command>,
     /// Resolves when the worker has stopped, whatever the reason.
     pub stopped: oneshot::Receiver<()>,
+    /// Counts its ticks: stands still when the worker does, but at [`systemd::ENDED`] it has ended.
+    pub pulse: Arc<AtomicU64>,
     thread: thread::JoinHandle<()>,
 }
 
@@ -96,23 +106,29 @@ pub enum StartError {
 /// When the system refuses it what it needs, or a line does not fit its ports.
 pub fn start(
     number: usize,
-    assignment: Assignment,
+    mut assignment: Assignment,
     make_recogniser: impl FnOnce() -> Recogniser + Send + 'static,
     publisher: Publisher,
 ) -> Result<MediaWorker, StartError> {
     let (commands, orders) = mpsc::channel(64);
     let (ready, started) = std::sync::mpsc::sync_channel(1);
     let (stopping, stopped) = oneshot::channel();
+    let pulse = Arc::new(AtomicU64::new(0));
+    let (own_pulse, last_pulse) = (Arc::clone(&pulse), Arc::clone(&pulse));
+    let found = std::mem::take(&mut assignment.share.found);
     let body = move || {
         let worker = set_up(assignment, orders, publisher, make_recogniser);
-        let outcome = worker.map(|(runtime, worker, tick)| {
+        let outcome = worker.map(|(runtime, mut worker, tick)| {
+            worker.pulse = own_pulse;
+            worker.number = number;
             // The starter waits for it; it cannot be gone.
             ready.send(Ok(())).ok();
-            LocalSet::new().block_on(&runtime, worker.run(tick));
+            LocalSet::new().block_on(&runtime, worker.run(tick, found));
         });
         if let Err(refused) = outcome {
             ready.send(Err(refused)).ok();
         }
+        last_pulse.store(systemd::ENDED, Ordering::Relaxed);
         // Nobody listens any more when the daemon is past caring.
         stopping.send(()).ok();
     };
@@ -123,6 +139,7 @@ pub fn start(
         Ok(Ok(())) => Ok(MediaWorker {
             commands,
             stopped,
+            pulse,
             thread,
         }),
         Ok(Err(error)) => Err(error),
@@ -143,8 +160,8 @@ fn set_up(
         .build()?;
     let mut switchboard = Switchboard::new(assignment.settings, wall_clock());
     let poll = Poll::new()?;
-    let mut sockets = Vec::with_capacity(assignment.sockets.len());
-    for (number, socket) in assignment.sockets {
+    let mut sockets = Vec::with_capacity(assignment.share.sockets.len());
+    for (number, socket) in assignment.share.sockets {
         let mut socket = mio::net::UdpSocket::from_std(socket);
         poll.registry()
             .register(&mut socket, Token(sockets.len()), Interest::READABLE)?;
@@ -154,7 +171,7 @@ fn set_up(
             socket,
         });
     }
-    for line in &assignment.lines {
+    for line in &assignment.share.lines {
         let leg = |leg: &file::LineLeg| {
             let found = sockets.iter().find(|socket| socket.number == leg.port);
             found.map(|socket| (socket.index, leg.role))
@@ -165,7 +182,12 @@ fn set_up(
             legs,
         });
     }
+    let now = Instant::now();
     let worker = Worker {
+        number: 0,
+        checkpoints: assignment
+            .checkpoints
+            .map(|store| (store, Checkpoints::new(now))),
         switchboard,
         poll,
         events: Events::with_capacity(EVENTS_PER_POLL),
@@ -176,7 +198,10 @@ fn set_up(
         publisher,
         orders,
         farewells: Farewells::default(),
+        meter: Meter::new(),
         draining: None,
+        is_handing_over: false,
+        pulse: Arc::default(),
         next_wall_clock: Instant::now(),
         next_stray_report: Instant::now() + STRAY_REPORT_INTERVAL,
         reported_strays: 0,
@@ -192,6 +217,8 @@ struct Port {
 }
 
 struct Worker {
+    number: usize,
+    checkpoints: Option<(CheckpointStore, Checkpoints)>,
     switchboard: Switchboard,
     poll: Poll,
     events: Events,
@@ -203,18 +230,23 @@ struct Worker {
     publisher: Publisher,
     orders: mpsc::Receiver<Command>,
     farewells: Farewells,
+    meter: Meter,
     draining: Option<Instant>,
+    is_handing_over: bool,
+    pulse: Arc<AtomicU64>,
     next_wall_clock: Instant,
     next_stray_report: Instant,
     reported_strays: u64,
 }
 
 impl Worker {
-    async fn run(mut self, tick: Duration) {
+    async fn run(mut self, tick: Duration, found: Vec<FoundCall>) {
+        self.resume(found, Instant::now());
         let mut ticks = tokio::time::interval(tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            let due = ticks.tick().await.into_std();
+            self.pulse.fetch_add(1, Ordering::Relaxed);
             let now = Instant::now();
             self.read_clocks(now);
             if let Err(error) = self.receive(now) {
@@ -226,10 +258,12 @@ impl Worker {
             self.take_orders(now);
             self.switchboard.handle_timeout(now);
             self.take_reports(now);
-            self.perform();
-            if self.is_drained(now) {
-                return;
+            self.perform(now);
+            self.meter.note_tick(due, now, Instant::now());
+            if self.is_handing_over || self.is_drained(now) {
+                return self.leave_state(now);
             }
+            self.keep_state(now);
         }
     }
 
@@ -246,7 +280,7 @@ impl Worker {
 
     /// Senders that nobody expects are told of now and then, never one line a datagram.
     fn report_strays(&mut self) {
-        let strays = self.switchboard.strays();
+        let strays = self.switchboard.strays().total();
         if strays > self.reported_strays {
             let datagrams = strays - self.reported_strays;
             info!(
@@ -300,6 +334,10 @@ impl Worker {
 
     fn take_reports(&mut self, now: Instant) {
         while let Some((key, report)) = self.recognitions.poll_report() {
+            let is_text = matches!(report, Report::Recognised(_));
+            if !matches!(report, Report::Interim(_)) {
+                self.meter.note_outcome(key, is_text, now);
+            }
             match report {
                 Report::Interim(text) => self.switchboard.handle_interim(key, text, now),
                 Report::Recognised(recognition) => {
@@ -314,16 +352,20 @@ impl Worker {
         }
     }
 
-    fn perform(&mut self) {
+    fn perform(&mut self, now: Instant) {
         while let Some(output) = self.switchboard.poll_output() {
             match output {
                 Output::Publish(event) => {
                     self.farewells.note(&event);
+                    self.meter.note_event(&event);
                     self.publisher.publish(event);
                 }
                 Output::OpenPart { key, law } => self.recognitions.open(key, law),
                 Output::Audio { key, frame } => self.recognitions.append(key, &frame),
-                Output::ClosePart { key } => self.recognitions.close(key),
+                Output::ClosePart { key } => {
+                    self.recognitions.close(key);
+                    self.meter.note_closed(key, now);
+                }
                 Output::SendReport { port, report } => self.send_report(port, &report),
                 Output::Heard { .. } => {}
             }
@@ -352,7 +394,7 @@ impl Worker {
                 self.switchboard
                     .handle_unrecognised(key, GapReason::Shutdown, detail, now);
             }
-            self.perform();
+            self.perform(now);
         }
         self.switchboard.calls().next().is_none()
     }

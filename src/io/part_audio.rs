@@ -1,7 +1,13 @@
 //! The audio of a part, kept until its text is in.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a fragment's delay is measured from here"
+)]
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Instant;
 
 use audio_codec_algorithms::{
     convert_alaw_to_ulaw, convert_ulaw_to_alaw, decode_alaw, decode_ulaw,
@@ -17,6 +23,8 @@ use crate::media::{Frame, Law, SAMPLE_RATE, Samples};
 pub struct PartAudio {
     law: Law,
     g711: RefCell<Vec<u8>>,
+    /// When each [`MARK`] of samples was complete.
+    marks: RefCell<Vec<Instant>>,
     closed: Cell<bool>,
     /// The length that somebody waits for.
     wanted: Cell<usize>,
@@ -29,6 +37,7 @@ impl PartAudio {
         Rc::new(Self {
             law,
             g711: RefCell::default(),
+            marks: RefCell::default(),
             closed: Cell::new(false),
             wanted: Cell::new(usize::MAX),
             changed: Notify::new(),
@@ -71,6 +80,11 @@ impl PartAudio {
         self.law
     }
 
+    /// The samples so far.
+    pub fn g711(&self) -> Vec<u8> {
+        self.g711.borrow().clone()
+    }
+
     /// Samples so far.
     pub fn len(&self) -> usize {
         self.g711.borrow().len()
@@ -84,6 +98,12 @@ impl PartAudio {
     /// The time that the samples so far take.
     pub fn duration(&self) -> std::time::Duration {
         Samples(u64::try_from(self.len()).unwrap_or(u64::MAX)).as_duration()
+    }
+
+    /// When the first so many samples were there, to the next 100 ms; `None` while they are not.
+    pub fn complete_at(&self, samples: usize) -> Option<Instant> {
+        let mark = samples.div_ceil(MARK).checked_sub(1)?;
+        self.marks.borrow().get(mark).copied()
     }
 
     /// Whether the part is complete.
@@ -124,6 +144,11 @@ impl PartAudio {
         let mut kept = self.g711.borrow_mut();
         let room = Self::CAPACITY.saturating_sub(kept.len());
         kept.extend(samples.take(len.min(room)));
+        let mut marks = self.marks.borrow_mut();
+        if kept.len() / MARK > marks.len() {
+            let marked = kept.len() / MARK;
+            marks.resize(marked, Instant::now());
+        }
         if kept.len() >= self.wanted.get() {
             self.changed.notify_one();
         }
@@ -143,6 +168,9 @@ impl Law {
 fn pcm(decode: fn(u8) -> i16) -> impl Fn(u8) -> [u8; 2] {
     move |code| decode(code).to_le_bytes()
 }
+
+/// Samples between two marks: 100 ms.
+const MARK: usize = 800;
 
 #[cfg(test)]
 mod tests {

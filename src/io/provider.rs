@@ -1,41 +1,38 @@
 //! The recogniser as the whole daemon knows it: where it is, how to get in, how it is.
 #![expect(clippy::disallowed_methods, reason = "the shell waits")]
 
+mod access;
+mod examination;
 mod settings;
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
+pub(super) use self::access::Access;
+pub use self::examination::{Examination, Finding};
 pub use self::settings::{Settings, SettingsError};
 
-use super::authenticator::Authenticator;
 use super::part_audio::PartAudio;
 use super::session_gate::{SessionGate, Slot};
-use super::transport::Connector;
 use super::websocket::WebSocket;
-use crate::asr::failure::Failure;
+use crate::asr::failure::{Failure, FailureKind};
 use crate::asr::quota::{Urgency, Usage};
 use crate::asr::retry::Schedule;
-use crate::asr::session;
 use crate::asr::verdict::{LOCK_OUT, Verdict};
-use crate::event::GapReason;
 
 /// The recogniser, shared by the workers.
 #[derive(Debug)]
 pub struct Provider {
-    settings: Settings,
-    session: Arc<session::Settings>,
-    /// The same without a hot-word table, and whether it is in use.
-    plain_session: Arc<session::Settings>,
-    is_plain: AtomicBool,
-    connector: Connector,
-    authenticator: Authenticator,
+    access: RwLock<Arc<Access>>,
+    /// Tokens that were had with settings of before.
+    earlier_tokens: AtomicU64,
     gate: Arc<SessionGate>,
     counters: Counters,
+    last_failure: Mutex<Option<(String, Instant)>>,
     seeds: AtomicU64,
 }
 
@@ -45,33 +42,35 @@ impl Provider {
     /// # Errors
     /// The first thing that cannot work.
     pub fn new(settings: Settings) -> Result<Arc<Self>, SettingsError> {
-        settings.check()?;
-        let ca_file = settings.ca_file.as_deref();
-        let proxy = settings.proxy.clone();
-        let connector = Connector::new(ca_file, proxy, settings.connect_timeout)?;
+        let gate = SessionGate::new(settings.quota.clone());
         Ok(Arc::new(Self {
-            session: Arc::new(settings.session.clone()),
-            plain_session: Arc::new(session::Settings {
-                vocabulary_id: None,
-                ..settings.session.clone()
-            }),
-            is_plain: AtomicBool::new(settings.session.vocabulary_id.is_none()),
-            authenticator: Authenticator::new(
-                settings.credentials.clone(),
-                settings.endpoint.clone(),
-                connector.clone(),
-            ),
-            connector,
-            gate: SessionGate::new(settings.quota.clone()),
+            access: RwLock::new(Access::new(settings)?),
+            earlier_tokens: AtomicU64::default(),
+            gate,
             counters: Counters::default(),
+            last_failure: Mutex::default(),
             seeds: AtomicU64::new(RandomState::new().hash_one(())),
-            settings,
         }))
+    }
+
+    /// Goes on with other settings: sessions that are open are not touched, and every try from now
+    /// on is made with the new ones, be its part old or new.
+    ///
+    /// # Errors
+    /// The first thing that cannot work; the settings then stay as they were.
+    pub fn adopt(&self, settings: Settings) -> Result<(), SettingsError> {
+        let quota = settings.quota.clone();
+        let access = Access::new(settings)?;
+        let tokens = self.access().authenticator.tokens();
+        self.earlier_tokens.fetch_add(tokens, Ordering::Relaxed);
+        *self.access.write().unwrap_or_else(PoisonError::into_inner) = access;
+        self.gate.adopt(quota);
+        Ok(())
     }
 
     /// The name in the event lines.
     pub fn name(&self) -> Arc<str> {
-        Arc::clone(&self.settings.provider)
+        Arc::clone(&self.access().settings.provider)
     }
 
     /// Connects once and hangs up: tells an operator at the start what every part would find out
@@ -80,15 +79,14 @@ impl Provider {
     /// # Errors
     /// When the service cannot be reached; whether it lets us in is not tried.
     pub async fn probe(&self) -> Result<(), Failure> {
-        self.connector
-            .connect(&self.settings.endpoint)
-            .await
-            .map(drop)
+        let access = self.access();
+        let connected = access.connector.connect(&access.settings.endpoint).await;
+        connected.map(drop)
     }
 
     /// Why nothing is tried for now, and for how much longer: what an operator must put right.
     pub fn alarm(&self) -> Option<(String, Duration)> {
-        self.authenticator.alarm()
+        self.access().authenticator.alarm()
     }
 
     /// What the metrics show.
@@ -97,25 +95,36 @@ impl Provider {
         Status {
             available: self.counters.available.load(Ordering::Relaxed),
             sessions: read(&self.counters.sessions),
-            setbacks: read(&self.counters.setbacks),
+            replays: read(&self.counters.replays),
+            failures: self.counters.failures.each_ref().map(read),
             recognised: read(&self.counters.recognised),
             given_up: read(&self.counters.given_up),
             quota: self.gate.usage(),
         }
     }
 
-    /// What a session asks for.
-    pub(super) fn session(&self) -> Arc<session::Settings> {
-        Arc::clone(match self.is_plain.load(Ordering::Relaxed) {
-            true => &self.plain_session,
-            false => &self.session,
-        })
+    /// What failed last, and how long ago.
+    pub fn last_failure_ago(&self) -> Option<(String, Duration)> {
+        let last = self.last_failure();
+        last.as_ref()
+            .map(|(failure, at)| (failure.clone(), at.elapsed()))
+    }
+
+    /// How much longer the token in use is good for, where that is known.
+    pub fn token_life(&self) -> Option<Duration> {
+        self.access().authenticator.token_life()
+    }
+
+    /// Tokens that were had so far; 1 for credentials that are not fetched.
+    pub fn tokens(&self) -> u64 {
+        let earlier = self.earlier_tokens.load(Ordering::Relaxed);
+        earlier + self.access().authenticator.tokens()
     }
 
     /// The retries of a part that begins now.
     pub(super) fn schedule(&self, now: Instant) -> Schedule {
         let seed = self.seeds.fetch_add(1, Ordering::Relaxed);
-        Schedule::new(self.settings.retry.clone(), seed, now)
+        Schedule::new(self.access().settings.retry.clone(), seed, now)
     }
 
     /// Waits for a session of the quota; `None` when a complete part has waited for too long.
@@ -127,7 +136,7 @@ impl Provider {
     ) -> Option<Slot> {
         let patience = async {
             audio.reached(usize::MAX).await;
-            sleep(self.settings.quota.max_wait).await;
+            sleep(self.access().settings.quota.max_wait).await;
         };
         tokio::select! {
             biased;
@@ -138,12 +147,15 @@ impl Provider {
 
     /// How long a connection is kept for the next part.
     pub(super) fn reuse(&self) -> Option<Duration> {
-        self.settings.reuse
+        self.access().settings.reuse
     }
 
-    /// A session begins.
-    pub(super) fn note_session(&self) {
+    /// A session begins: the `nth` of its part.
+    pub(super) fn note_session(&self, nth: u32) {
         self.counters.sessions.fetch_add(1, Ordering::Relaxed);
+        if nth > 1 {
+            self.counters.replays.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// A part has its text.
@@ -161,45 +173,54 @@ impl Provider {
 
     /// Opens a connection that a session may use.
     pub(super) async fn open(&self) -> Result<Connection, Setback> {
-        let Settings { endpoint, .. } = &self.settings;
-        let judge = |failure| self.judge(failure, None);
-        self.authenticator.prepare().await.map_err(judge)?;
-        let stream = self.connector.connect(endpoint).await.map_err(judge)?;
-        let pass = self.authenticator.pass().await.map_err(judge)?;
-        let limit = self.settings.upgrade_timeout;
+        let access = self.access();
+        let (endpoint, authenticator) = (&access.settings.endpoint, &access.authenticator);
+        let judge = |failure| self.judge(&access, failure, None);
+        authenticator.prepare().await.map_err(judge)?;
+        let stream = access.connector.connect(endpoint).await.map_err(judge)?;
+        let pass = authenticator.pass().await.map_err(judge)?;
+        let limit = access.settings.upgrade_timeout;
         match WebSocket::upgrade(stream, endpoint, pass.headers().clone(), limit).await {
             Ok(socket) => {
-                self.authenticator.accept(&pass);
+                authenticator.accept(&pass);
                 let generation = pass.generation();
                 Ok(Connection {
                     socket,
+                    access: Arc::clone(&access),
                     generation,
                     is_reused: false,
                 })
             }
             // Judged while we have the turn: those behind us shall know.
-            Err(failure) => Err(self.judge(pass.redact(failure), Some(pass.generation()))),
+            Err(failure) => Err(self.judge(&access, pass.redact(failure), Some(pass.generation()))),
         }
     }
 
     /// Looks up what a failure means, and remembers what concerns all parts.
-    pub(super) fn judge(&self, failure: Failure, generation: Option<u64>) -> Setback {
+    pub(super) fn judge(
+        &self,
+        access: &Access,
+        failure: Failure,
+        generation: Option<u64>,
+    ) -> Setback {
         let verdict = match (Verdict::of(&failure), generation) {
             (Verdict::NewCredentialsOnce, Some(generation))
-                if !self.authenticator.renew(generation) =>
+                if !access.authenticator.renew(generation) =>
             {
                 Verdict::StopAll(LOCK_OUT)
             }
-            (Verdict::WithoutVocabulary, _) => self.without_vocabulary(),
+            (Verdict::WithoutVocabulary, _) => access.without_vocabulary(),
             (verdict, _) => verdict,
         };
         if let Verdict::StopAll(hold) = verdict {
-            self.authenticator.halt(&failure, hold);
+            access.authenticator.halt(&failure, hold);
         }
         if let Verdict::Throttled(_) = verdict {
             self.gate.refused();
         }
-        self.counters.setbacks.fetch_add(1, Ordering::Relaxed);
+        let kind = failure.kind();
+        self.counters.failures[kind as usize].fetch_add(1, Ordering::Relaxed);
+        *self.last_failure() = Some((failure.to_string(), Instant::now()));
         tracing::debug!(%failure, ?verdict, "recognition failed");
         // One line for an outage, not one for each part of it.
         if self.counters.available.swap(false, Ordering::Relaxed) {
@@ -208,19 +229,16 @@ impl Provider {
         Setback { failure, verdict }
     }
 
-    /// A hot-word table that was deleted must not cost a word.
-    fn without_vocabulary(&self) -> Verdict {
-        let vocabulary = &self.settings.session.vocabulary_id;
-        if !self.is_plain.swap(true, Ordering::Relaxed) {
-            tracing::error!(
-                ?vocabulary,
-                "hot-word table not found; recognising without it"
-            );
-        }
-        match vocabulary {
-            Some(_) => Verdict::WithoutVocabulary,
-            None => Verdict::GiveUp(GapReason::AsrRejected),
-        }
+    /// How the recogniser is got into now.
+    pub(super) fn access(&self) -> Arc<Access> {
+        let access = self.access.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&access)
+    }
+
+    fn last_failure(&self) -> MutexGuard<'_, Option<(String, Instant)>> {
+        self.last_failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -229,7 +247,9 @@ impl Provider {
 pub(super) struct Connection {
     /// Ready for a session.
     pub(super) socket: WebSocket,
-    /// Which credentials.
+    /// How it was got.
+    pub(super) access: Arc<Access>,
+    /// With which of the credentials of that.
     pub(super) generation: u64,
     /// Whether it has carried a session before.
     pub(super) is_reused: bool,
@@ -245,14 +265,16 @@ pub(super) struct Setback {
 }
 
 /// How the recogniser fares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// Whether the last thing that happened was a text, not a failure.
     pub available: bool,
     /// Sessions begun.
     pub sessions: u64,
-    /// Tries that failed.
-    pub setbacks: u64,
+    /// Those of them that ran a part once more.
+    pub replays: u64,
+    /// Tries that failed, in the order of [`FailureKind::ALL`].
+    pub failures: [u64; FailureKind::ALL.len()],
     /// Parts that have their text.
     pub recognised: u64,
     /// Parts given up.
@@ -265,7 +287,8 @@ pub struct Status {
 struct Counters {
     available: AtomicBool,
     sessions: AtomicU64,
-    setbacks: AtomicU64,
+    replays: AtomicU64,
+    failures: [AtomicU64; FailureKind::ALL.len()],
     recognised: AtomicU64,
     given_up: AtomicU64,
 }
@@ -275,7 +298,8 @@ impl Default for Counters {
         Self {
             available: AtomicBool::new(true),
             sessions: AtomicU64::default(),
-            setbacks: AtomicU64::default(),
+            replays: AtomicU64::default(),
+            failures: Default::default(),
             recognised: AtomicU64::default(),
             given_up: AtomicU64::default(),
         }

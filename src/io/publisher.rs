@@ -1,7 +1,8 @@
-//! The publisher: gives every event its number and serves the lines to readers on a Unix socket.
+//! The publisher: gives every event its number, has it journaled, and serves the lines to readers on a Unix socket.
 //!
-//! It has a thread and a runtime of its own, so that no reader can slow a media worker. The lines are kept once, in a
-//! backlog; a reader is only a place in it. A reader that falls off its end is told where to resume, and closed.
+//! It has a thread and a runtime of its own, so that no reader can slow a media worker, and the journal has another, so
+//! that no disk can slow the publisher. The newest lines are kept once in memory; a reader is only a place among
+//! them, or, further behind, in the journal.
 
 #![expect(clippy::disallowed_types, reason = "the readers' socket is here")]
 #![expect(
@@ -10,9 +11,15 @@
 )]
 
 mod backlog;
+mod desk;
+mod durability;
+mod figures;
+mod hub;
+mod past;
 mod reader;
 
-use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,17 +27,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::config::file;
-use crate::event::{Body, Event};
-use crate::io::unix_socket::{self, SocketError};
-use backlog::Backlog;
+use crate::event::Event;
+use crate::io::journal::Journal;
+use crate::io::unix_socket::{self, Listening, Place, SocketError};
+use desk::Desk;
+pub use figures::Figures;
+use hub::Hub;
 
 /// Events on their way to the publisher; a full queue drops the newest, counts it and says so in an `error` line.
 const QUEUE_EVENTS: usize = 65_536;
@@ -44,16 +53,49 @@ const CLOSING_TIME: Duration = Duration::from_secs(3);
 /// The sending end: media workers hold one each.
 #[derive(Clone, Debug)]
 pub struct Publisher {
-    queue: mpsc::Sender<Event>,
+    queue: mpsc::Sender<Posted>,
     lost: Arc<AtomicU64>,
+    figures: Arc<Figures>,
 }
 
 impl Publisher {
+    /// How the publisher and its readers fare; it may be kept when the publisher is gone.
+    pub fn figures(&self) -> Arc<Figures> {
+        Arc::clone(&self.figures)
+    }
+
     /// Hands an event over; never waits.
     pub fn publish(&self, event: Event) {
-        if self.queue.try_send(event).is_err() {
+        self.post(event, None);
+    }
+
+    /// Hands an event over, and has `after` run when its line will outlive the daemon: it is journaled, or the journal
+    /// is off or out of order. `after` runs on the publisher's thread and must not wait; it never runs if the queue
+    /// is full, for then there is no line.
+    pub fn publish_and_then(&self, event: Event, after: impl FnOnce() + Send + 'static) {
+        self.post(event, Some(Box::new(after)));
+    }
+
+    fn post(&self, event: Event, after: Option<After>) {
+        if self.queue.try_send(Posted { event, after }).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
+            figures::count(&self.figures.lost);
         }
+    }
+}
+
+/// What is to be done once a line is durable.
+type After = Box<dyn FnOnce() + Send>;
+
+/// An event in the queue.
+struct Posted {
+    event: Event,
+    after: Option<After>,
+}
+
+impl fmt::Debug for Posted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.event.fmt(f)
     }
 }
 
@@ -61,7 +103,7 @@ impl Publisher {
 #[derive(Debug)]
 pub struct PublisherThread {
     thread: thread::JoinHandle<()>,
-    path: PathBuf,
+    ours: Option<PathBuf>,
 }
 
 impl PublisherThread {
@@ -70,106 +112,84 @@ impl PublisherThread {
         if self.thread.join().is_err() {
             error!("the publisher panicked");
         }
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            warn!(path = %self.path.display(), %error, "cannot remove the events socket");
-        }
+        Listening::remove(self.ours.as_deref());
     }
 }
 
-/// Binds the socket and starts the thread.
+/// Binds the socket, unless it was passed on, and starts the thread, with the journal if there is one.
 ///
 /// # Errors
 /// When the socket cannot be bound.
-pub fn start(config: &file::Events) -> Result<(Publisher, PublisherThread), SocketError> {
-    let listener = unix_socket::bind(&config.socket, config.socket_mode, "events.socket")?;
+pub fn start(
+    config: &file::Events,
+    journal: Option<Journal>,
+    passed: Option<std::os::unix::net::UnixListener>,
+) -> Result<(Publisher, PublisherThread), SocketError> {
+    let place = Place {
+        path: &config.socket,
+        mode: config.socket_mode,
+        group: config.socket_group.as_deref(),
+        key: "events.socket",
+    };
+    let Listening { listener, ours } = unix_socket::listen(place, passed)?;
     let (queue, events) = mpsc::channel(QUEUE_EVENTS);
     let publisher = Publisher {
         queue,
         lost: Arc::default(),
+        figures: Arc::default(),
     };
-    let lost = Arc::clone(&publisher.lost);
-    let (backlog_lines, max_readers) = (config.backlog_lines, config.max_readers);
-    let body = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        match runtime {
-            Ok(runtime) => {
-                let hub = Rc::new(Hub::new(backlog_lines, max_readers));
-                tokio::task::LocalSet::new().block_on(&runtime, serve(hub, listener, events, lost));
-            }
-            Err(error) => error!(%error, "cannot start the publisher's runtime"),
-        }
-    };
-    let thread = thread::Builder::new()
-        .name("publisher".to_owned())
-        .spawn(body);
+    let thread = spawn(config, journal, listener, events, &publisher);
     let thread = thread.map_err(|source| SocketError::Refused {
         path: config.socket.clone(),
         key: "events.socket",
         source,
     })?;
-    Ok((
-        publisher,
-        PublisherThread {
-            thread,
-            path: config.socket.clone(),
-        },
-    ))
+    Ok((publisher, PublisherThread { thread, ours }))
 }
 
-/// What the readers share.
-struct Hub {
-    epoch: String,
-    backlog: RefCell<Backlog>,
-    news: Notify,
-    is_closing: Cell<bool>,
-    readers: Cell<usize>,
-    max_readers: usize,
-}
-
-impl Hub {
-    fn new(backlog_lines: usize, max_readers: usize) -> Self {
-        let started = Timestamp::now().as_millisecond();
-        Self {
-            epoch: format!("{started:x}"),
-            backlog: RefCell::new(Backlog::new(backlog_lines)),
-            news: Notify::new(),
-            is_closing: Cell::new(false),
-            readers: Cell::new(0),
-            max_readers,
-        }
-    }
-
-    fn publish(&self, event: &Event) {
-        let mut backlog = self.backlog.borrow_mut();
-        let line = event.to_line(&self.epoch, backlog.next_seq());
-        backlog.push(line.into());
-    }
+fn spawn(
+    config: &file::Events,
+    journal: Option<Journal>,
+    listener: std::os::unix::net::UnixListener,
+    events: mpsc::Receiver<Posted>,
+    publisher: &Publisher,
+) -> io::Result<thread::JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(HISTORY_THREADS)
+        .build()?;
+    let (journal, beginning) = journal.map(Journal::start).transpose()?.unzip();
+    let config = config.clone();
+    let (lost, figures) = (Arc::clone(&publisher.lost), publisher.figures());
+    let body = move || {
+        let desk = Desk::new(&config, journal, beginning, lost, figures);
+        tokio::task::LocalSet::new().block_on(&runtime, serve(desk, listener, events));
+    };
+    thread::Builder::new()
+        .name("publisher".to_owned())
+        .spawn(body)
 }
 
 async fn serve(
-    hub: Rc<Hub>,
+    mut desk: Desk,
     listener: std::os::unix::net::UnixListener,
-    mut events: mpsc::Receiver<Event>,
-    lost: Arc<AtomicU64>,
+    mut events: mpsc::Receiver<Posted>,
 ) {
     let listener = match UnixListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return error!(%error, "cannot serve the events socket"),
     };
+    let hub = Rc::clone(desk.hub());
     let mut readers = JoinSet::new();
     let mut batch = Vec::new();
-    loop {
+    let mut is_stopping = false;
+    while !is_stopping || !desk.is_settled() {
         tokio::select! {
-            taken = events.recv_many(&mut batch, 1024) => {
-                if taken == 0 {
-                    break;
-                }
-                batch.drain(..).for_each(|event| hub.publish(&event));
-                publish_lost(&hub, &lost);
-                hub.news.notify_waiters();
+            taken = events.recv_many(&mut batch, desk.room()), if desk.room() > 0 && !is_stopping => {
+                is_stopping = taken == 0;
+                desk.number(&mut batch);
             }
+            () = desk.journal_moved() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => admit(&hub, stream, &mut readers),
                 // Out of descriptors: the listener stays readable, so it is left alone for a while.
@@ -180,49 +200,31 @@ async fn serve(
             },
             Some(_) = readers.join_next() => {}
         }
+        desk.settle();
     }
-    hub.is_closing.set(true);
-    hub.news.notify_waiters();
+    hub.close();
     let all_left = async { while readers.join_next().await.is_some() {} };
     if timeout(CLOSING_TIME, all_left).await.is_err() {
         info!("stopped before a slow reader had every line");
     }
-}
-
-/// A queue that overflowed lost lines before they had a number; that is said in a line that has one.
-fn publish_lost(hub: &Hub, lost: &AtomicU64) {
-    let lost = lost.swap(0, Ordering::Relaxed);
-    if lost > 0 {
-        error!(
-            lost,
-            "events were lost because the publisher's queue was full"
-        );
-        let body = Body::Error {
-            code: "events_lost",
-            message: format!("{lost} events were lost because the publisher's queue was full"),
-            retry_after_ms: None,
-            resume_from: None,
-        };
-        hub.publish(&Event {
-            at: Timestamp::now(),
-            call_id: None,
-            body,
-        });
-    }
+    desk.close().await;
 }
 
 fn admit(hub: &Rc<Hub>, stream: UnixStream, readers: &mut JoinSet<()>) {
-    if hub.readers.get() >= hub.max_readers {
-        info!(max_readers = hub.max_readers, "refused a reader");
+    let Some(seat) = hub.seat() else {
+        figures::count(&hub.figures.refused);
+        info!("refused a reader: events.max-readers are connected");
         return;
-    }
+    };
     debug!("reader connected");
-    hub.readers.set(hub.readers.get() + 1);
     let hub = Rc::clone(hub);
     readers.spawn_local(async move {
         if let Err(error) = reader::serve(&hub, stream).await {
             debug!(%error, "reader left");
         }
-        hub.readers.set(hub.readers.get() - 1);
+        drop(seat);
     });
 }
+
+/// Threads that fetch old lines for readers; more readers of old lines wait for each other, never for the writer.
+const HISTORY_THREADS: usize = 2;

@@ -4,6 +4,7 @@
     reason = "the shell reads the clock and waits"
 )]
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,8 +13,10 @@ use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::connections::Connections;
+use super::media_worker::FRAGMENT_BOUNDS;
+use super::metrics::Histogram;
 use super::part_audio::PartAudio;
-use super::provider::{Provider, Setback};
+use super::provider::{Connection, Provider, Setback};
 use super::websocket::{Event, WebSocket};
 use crate::asr::Recognition;
 use crate::asr::failure::Failure;
@@ -42,6 +45,7 @@ pub struct Unrecognised {
 pub struct Recogniser {
     provider: Arc<Provider>,
     connections: Connections,
+    fragment_delay: Rc<RefCell<Histogram>>,
 }
 
 impl Recogniser {
@@ -50,7 +54,13 @@ impl Recogniser {
         Self {
             provider,
             connections: Connections::default(),
+            fragment_delay: Rc::new(RefCell::new(Histogram::new(&FRAGMENT_BOUNDS))),
         }
+    }
+
+    /// From the packet that completes a fragment to the fragment on its way, in live first attempts.
+    pub fn fragment_delay(&self) -> Histogram {
+        self.fragment_delay.borrow().clone()
     }
 
     /// The name in the event lines.
@@ -159,9 +169,10 @@ impl<F: FnMut(String)> Part<'_, F> {
         let Recogniser {
             provider,
             connections,
+            fragment_delay,
         } = self.recogniser;
         let idle = if may_reuse {
-            connections.take().await
+            self.take_idle().await
         } else {
             None
         };
@@ -170,10 +181,18 @@ impl<F: FnMut(String)> Part<'_, F> {
             None => provider.open().await?,
         };
         self.schedule.handle_session();
-        provider.note_session();
-        let session = provider.session();
+        provider.note_session(self.schedule.sessions());
+        let is_first = self.schedule.sessions() == 1 && self.urgency == Urgency::Live;
+        let on_fragment = |complete_at: std::time::Instant| {
+            if is_first {
+                let delay = now().saturating_duration_since(complete_at);
+                fragment_delay.borrow_mut().observe(delay);
+            }
+        };
+        let session = connection.access.session();
         let socket = &mut connection.socket;
-        match run_session(socket, session, self.audio, &mut self.on_interim).await {
+        let listener = (&mut self.on_interim, on_fragment);
+        match run_session(socket, session, self.audio, listener).await {
             Ok(recognition) => {
                 connection.is_reused = true;
                 connections.give_back(connection, provider.reuse());
@@ -184,7 +203,8 @@ impl<F: FnMut(String)> Part<'_, F> {
             }
             Err(failure) => {
                 let still_open = failure.leaves_connection_open();
-                let mut setback = provider.judge(failure, Some(connection.generation));
+                let mut setback =
+                    provider.judge(&connection.access, failure, Some(connection.generation));
                 // A service need not take a second session on a connection: that refuses nothing.
                 if connection.is_reused && matches!(setback.verdict, Verdict::GiveUp(_)) {
                     setback.verdict = Verdict::RetryNow;
@@ -198,12 +218,30 @@ impl<F: FnMut(String)> Part<'_, F> {
     }
 }
 
+impl<F> Part<'_, F> {
+    /// An idle connection that was made with the settings in force; older ones are closed.
+    async fn take_idle(&self) -> Option<Connection> {
+        let Recogniser {
+            provider,
+            connections,
+            ..
+        } = self.recogniser;
+        loop {
+            let connection = connections.take().await?;
+            if Arc::ptr_eq(&connection.access, &provider.access()) {
+                return Some(connection);
+            }
+            connections.give_back(connection, None);
+        }
+    }
+}
+
 /// Moves messages between a session and its socket until the session is over.
 async fn run_session(
     socket: &mut WebSocket,
     settings: Arc<session::Settings>,
     audio: &PartAudio,
-    on_interim: &mut impl FnMut(String),
+    (on_interim, on_fragment): (&mut impl FnMut(String), impl Fn(std::time::Instant)),
 ) -> Result<Recognition, Failure> {
     let format = settings.audio_format;
     let mut session = Session::new(settings, now());
@@ -214,6 +252,7 @@ async fn run_session(
                 Output::Send(text) => socket.queue(Message::text(text))?,
                 Output::SendAudio(fragment) => {
                     socket.queue(Message::binary(audio.read(&fragment, format)))?;
+                    audio.complete_at(fragment.samples.end).map(&on_fragment);
                 }
                 Output::Ping => socket.queue(Message::Ping(bytes::Bytes::new()))?,
                 Output::Interim(text) => on_interim(text),

@@ -62,6 +62,11 @@ impl SessionGate {
         self.update(|quota| quota.handle_refusal(Instant::now()));
     }
 
+    /// There may be more sessions from now on, or fewer.
+    pub(super) fn adopt(&self, settings: Settings) {
+        self.update(|quota| quota.handle_settings(settings));
+    }
+
     /// What the metrics show.
     pub(super) fn usage(&self) -> Usage {
         self.inside().quota.usage()

@@ -7,9 +7,11 @@ use std::net::{SocketAddr, UdpSocket};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::config::file::Rtp;
+use crate::io::inherited::Inherited;
+use crate::io::systemd;
 
 /// Descriptors that the daemon needs beside its ports: readers, sessions, logs, epoll.
 const OTHER_DESCRIPTORS: u64 = 512;
@@ -41,11 +43,12 @@ pub enum BindError {
     },
 }
 
-/// Binds every port of the range, lowest first.
+/// Binds every port of the range, lowest first, but for those that the daemon before has left. The
+/// service manager keeps them all for the daemon after.
 ///
 /// # Errors
 /// When one cannot be bound, or the process may not have so many descriptors.
-pub fn bind_all(rtp: &Rtp) -> Result<Vec<(u16, UdpSocket)>, BindError> {
+pub fn bind_all(rtp: &Rtp, inherited: &mut Inherited) -> Result<Vec<(u16, UdpSocket)>, BindError> {
     let ports = rtp.port_range.ports();
     let needed = ports.len() as u64 + OTHER_DESCRIPTORS;
     let limit = raise_descriptor_limit();
@@ -55,9 +58,35 @@ pub fn bind_all(rtp: &Rtp) -> Result<Vec<(u16, UdpSocket)>, BindError> {
             limit,
         });
     }
-    let sockets = ports
-        .map(|port| Ok((port, bind(rtp, port)?)))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut sockets = Vec::with_capacity(ports.len());
+    let mut bound = Vec::new();
+    for port in ports {
+        let address = SocketAddr::new(rtp.bind_address, port);
+        let refused = |source| BindError::Port { address, source };
+        let socket = match inherited.take_udp(address) {
+            Some(socket) => adopt(socket, rtp.receive_buffer_bytes).map_err(refused)?,
+            None => {
+                bound.push(sockets.len());
+                open(address, rtp.receive_buffer_bytes).map_err(refused)?
+            }
+        };
+        sockets.push((port, socket));
+    }
+    let kept = sockets.len() - bound.len();
+    let strangers = inherited.close_udp();
+    if strangers > 0 {
+        info!(
+            strangers,
+            "ports that are not received on any more are given back"
+        );
+        systemd::forget_all();
+        systemd::keep(sockets.iter().map(|(_, socket)| socket));
+    } else {
+        systemd::keep(bound.iter().map(|&index| &sockets[index].1));
+    }
+    if kept > 0 {
+        info!(kept, "the sockets of the daemon before are received on");
+    }
     if let Some((_, socket)) = sockets.first() {
         warn_of_small_buffer(socket, rtp.receive_buffer_bytes);
     }
@@ -79,9 +108,13 @@ fn raise_descriptor_limit() -> u64 {
     in_force.current.unwrap_or(u64::MAX)
 }
 
-fn bind(rtp: &Rtp, port: u16) -> Result<UdpSocket, BindError> {
-    let address = SocketAddr::new(rtp.bind_address, port);
-    open(address, rtp.receive_buffer_bytes).map_err(|source| BindError::Port { address, source })
+/// Goes on with a socket that was bound by another process, perhaps by another configuration.
+fn adopt(socket: UdpSocket, receive_buffer_bytes: usize) -> io::Result<UdpSocket> {
+    socket.set_nonblocking(true)?;
+    if receive_buffer_bytes > 0 {
+        SockRef::from(&socket).set_recv_buffer_size(receive_buffer_bytes)?;
+    }
+    Ok(socket)
 }
 
 fn open(address: SocketAddr, receive_buffer_bytes: usize) -> io::Result<UdpSocket> {
@@ -105,7 +138,9 @@ fn warn_of_small_buffer(socket: &UdpSocket, asked: usize) {
             let granted = reported / 2;
             warn!(
                 asked,
-                granted, "receive buffers are smaller than asked; raise net.core.rmem_max"
+                granted,
+                "receive buffers are smaller than asked: a burst of packets may be lost; \
+                 set sysctl net.core.rmem_max to the size asked, or lower rtp.receive-buffer-bytes"
             );
         }
         Ok(_) => {}

@@ -5,24 +5,46 @@ use std::net::SocketAddr;
 use crate::media::packet::Datagram;
 use crate::media::{Ssrc, receiver};
 
-/// The stream that a datagram belongs to, if it is one that may begin a call: from an allowed address, and of a payload
-/// type that has a meaning.
+/// Whether a datagram may begin a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It may: it is from an allowed address, and of a payload type that has a meaning.
+    Admitted(Ssrc),
+    /// Its sender is in no allowed network.
+    SourceNotAllowed,
+    /// It is RTP of a payload type that has no meaning here.
+    UnknownPayloadType(u8),
+    /// It is no RTP, or broken.
+    NotRtp,
+}
+
+/// Whether a datagram from `source` may begin a call.
+pub fn admission(settings: &receiver::Settings, source: SocketAddr, bytes: &[u8]) -> Admission {
+    let networks = &settings.allowed_networks;
+    let source = source.ip().to_canonical();
+    if !networks.is_empty() && !networks.iter().any(|network| network.contains(&source)) {
+        return Admission::SourceNotAllowed;
+    }
+    match Datagram::classify(bytes) {
+        Datagram::Rtp(packet) => match settings.payload_types.get(packet.payload_type) {
+            Some(_meaning) => Admission::Admitted(packet.ssrc),
+            None => Admission::UnknownPayloadType(packet.payload_type),
+        },
+        Datagram::Rtcp | Datagram::Stun | Datagram::Malformed | Datagram::NotRtp => {
+            Admission::NotRtp
+        }
+    }
+}
+
+/// The stream that a datagram belongs to, if it is one that may begin a call.
 pub fn admitted_stream(
     settings: &receiver::Settings,
     source: SocketAddr,
     bytes: &[u8],
 ) -> Option<Ssrc> {
-    let networks = &settings.allowed_networks;
-    let source = source.ip().to_canonical();
-    if !networks.is_empty() && !networks.iter().any(|network| network.contains(&source)) {
-        return None;
-    }
-    match Datagram::classify(bytes) {
-        Datagram::Rtp(packet) => settings
-            .payload_types
-            .get(packet.payload_type)
-            .map(|_meaning| packet.ssrc),
-        Datagram::Rtcp | Datagram::Stun | Datagram::Malformed | Datagram::NotRtp => None,
+    match admission(settings, source, bytes) {
+        Admission::Admitted(ssrc) => Some(ssrc),
+        Admission::SourceNotAllowed | Admission::UnknownPayloadType(_) | Admission::NotRtp => None,
     }
 }
 

@@ -8,7 +8,7 @@
 use crate::media::Samples;
 
 /// Compares media time with arrival and says when to correct the mapping between them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Drift {
     window: Option<Window>,
     reference: Option<Reference>,
@@ -16,7 +16,7 @@ pub(crate) struct Drift {
     corrected: i64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 struct Window {
     since: Samples,
     packets: u32,
@@ -24,7 +24,7 @@ struct Window {
     least: i64,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 struct Reference {
     since: Samples,
     /// The least difference of the first window, and the same on the route taken now.

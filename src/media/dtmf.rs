@@ -1,11 +1,14 @@
 //! Telephone keys (RFC 4733): one digit a press, however often its packets are repeated or lost.
 
+mod saved;
+
 use std::time::{Duration, Instant};
 
 use crate::media::Samples;
+pub(crate) use saved::SavedKeypad;
 
 /// The payload of a telephone-event packet (RFC 4733 §2.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct TelephoneEvent {
     /// 0 to 15 are the keys.
     pub(crate) code: u8,
@@ -30,7 +33,7 @@ impl TelephoneEvent {
 }
 
 /// A key that was pressed and released.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Digit {
     pub(crate) digit: char,
     pub(crate) start: Samples,
@@ -47,7 +50,7 @@ pub(crate) struct Keypad {
 }
 
 /// All packets of one event share the timestamp at which it began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct EventId {
     code: u8,
     timestamp: u32,
@@ -148,7 +151,7 @@ impl Keypad {
 
 /// Recognises telephone events under a payload type that nobody announced: pjsua and others number
 /// theirs as they like, and a receiver without SDP is not told.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct EventTypeGuess {
     known: Option<u8>,
     last: Option<(u8, u32, TelephoneEvent)>,

@@ -1,10 +1,13 @@
 //! Frames: 20 ms of sound cut from packets of any size, with what is lost filled in.
 
+mod saved;
+
 use std::collections::VecDeque;
 
 use crate::media::concealment::{MAX_CONTEXT, MAX_HOLE, conceal};
 use crate::media::receiver::Output;
 use crate::media::{FRAME_SAMPLES, Frame, Law, Samples, g711};
+pub(crate) use saved::SavedFramer;
 
 /// Cuts a leg into frames and silences that tile the call clock. Runs are pushed in order; frames
 /// are pulled.
@@ -24,13 +27,13 @@ pub(crate) struct Framer {
 }
 
 /// A stretch of one kind.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 struct Run {
     kind: Kind,
     len: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 enum Kind {
     /// Samples that lie in `Framer::audio`.
     Audio {

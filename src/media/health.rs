@@ -1,9 +1,12 @@
 //! Health: what is wrong on the port, said once and not once a packet.
 
+mod saved;
+
 use std::time::{Duration, Instant};
 
 use crate::event::HealthState;
 use crate::media::receiver::Output;
+pub(crate) use saved::SavedHealth;
 
 /// Says each trouble once until all of them have been over for a while.
 #[derive(Debug, Default)]

@@ -11,7 +11,7 @@ use crate::media::Ssrc;
 use crate::media::reorder::{Header, Stored};
 
 /// Who sends, and which of his streams it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct StreamId {
     pub(crate) source: SocketAddr,
     pub(crate) ssrc: Ssrc,

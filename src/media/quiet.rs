@@ -4,7 +4,7 @@ use crate::media::{Law, g711};
 
 /// Finds pauses by loudness alone: packets about as quiet as the quietest of late, long enough in a
 /// row.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Quiet {
     floor: Option<u32>,
     /// The loudest packet so far.

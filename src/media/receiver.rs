@@ -1,6 +1,7 @@
 //! The receiving circuit of one leg.
 
 mod reports;
+mod saved;
 mod selection;
 mod succession;
 
@@ -20,6 +21,7 @@ use crate::media::{CallClock, Frame, Law, Samples, Ssrc};
 pub use crate::media::rtcp::{ReportBlock, receiver_report};
 pub use crate::media::settings::{ExpectedSource, Payload, PayloadTypes, Settings};
 pub use crate::media::statistics::{Counters, Statistics};
+pub use saved::SavedReceiver;
 
 /// Receives one leg: datagrams in, [`Output`]s out.
 ///
@@ -116,7 +118,7 @@ pub enum Output {
 }
 
 /// The sender's wall clock at a position of the call clock, from its last sender report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct WallClock {
     /// In 2^-32 s since 1900 (RFC 3550 §4).
     pub ntp: u64,
@@ -125,7 +127,7 @@ pub struct WallClock {
 }
 
 /// The sender's end of RTCP, and with it ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum RtcpPath {
     /// On the ports of the stream (RFC 5761).
     Muxed(SocketAddr),

@@ -4,7 +4,7 @@ use crate::media::Samples;
 use crate::media::sequence::SequenceNumber;
 
 /// Counts what RFC 3550 §6.4.1 and §A.3 ask for.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Reception {
     base: Option<SequenceNumber>,
     highest: Option<SequenceNumber>,

@@ -1,11 +1,14 @@
 //! Order: packets in sequence pass at once; a hole makes those behind it wait a bounded time.
 
+mod saved;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::media::Samples;
 use crate::media::sequence::SequenceNumber;
 use crate::media::settings::Payload;
+pub(crate) use saved::SavedReorder;
 
 /// When a packet came.
 #[derive(Clone, Copy, Debug)]

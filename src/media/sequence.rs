@@ -1,14 +1,16 @@
 //! Sequence numbers that never wrap.
 
 /// Extends the 16 bits of the wire to 64, by the highest number seen so far (RFC 3550 §A.1).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct SequenceExtender {
     highest: SequenceNumber,
 }
 
 /// An extended sequence number. The first of a stream lies in the second cycle, so that packets
 /// from before it have numbers too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub(crate) struct SequenceNumber(pub(crate) u64);
 
 impl SequenceNumber {

@@ -44,7 +44,7 @@ impl Default for Settings {
 }
 
 /// What a payload type stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Payload {
     /// G.711 at 8,000 Hz.
     Audio(Law),
@@ -107,7 +107,7 @@ impl Default for PayloadTypes {
 }
 
 /// Where a leg's audio is to come from, as far as its registration says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum ExpectedSource {
     /// Not said: the first legitimate sender is pinned.
     #[default]

@@ -4,7 +4,7 @@ use crate::media::Ssrc;
 
 /// Every datagram of a leg's port, by what became of it; the fields add up to the datagrams that
 /// came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Counters {
     /// RTP packets that became part of what is heard.
     pub played: u64,
@@ -45,10 +45,25 @@ impl Counters {
             + self.stun
             + self.not_rtp
     }
+
+    /// Adds the counts of another leg.
+    pub const fn add(&mut self, other: &Self) {
+        self.played += other.played;
+        self.late += other.late;
+        self.duplicate += other.duplicate;
+        self.other_ssrc += other.other_ssrc;
+        self.source_rejected += other.source_rejected;
+        self.unknown_payload_type += other.unknown_payload_type;
+        self.out_of_sequence += other.out_of_sequence;
+        self.malformed += other.malformed;
+        self.rtcp += other.rtcp;
+        self.stun += other.stun;
+        self.not_rtp += other.not_rtp;
+    }
 }
 
 /// Figures of a leg, over all streams that were heard on it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Statistics {
     /// The stream that is heard now, or was last.
     pub ssrc: Option<Ssrc>,

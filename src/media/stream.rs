@@ -1,6 +1,7 @@
 //! The heard stream: its packets in order, on the call clock, as frames.
 
 mod play;
+mod saved;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,6 +17,7 @@ use crate::media::settings::{Payload, Settings};
 use crate::media::statistics::Statistics;
 use crate::media::timeline::Timeline;
 use crate::media::{Law, Samples};
+pub(crate) use saved::SavedStream;
 
 /// What became of a packet of the heard stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

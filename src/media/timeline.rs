@@ -19,7 +19,7 @@ use crate::media::Samples;
 use crate::media::timeline::run::Run;
 
 /// Places the packets of a leg on the call clock.
-#[derive(Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Timeline {
     /// Everything before is placed; only grows.
     end: Samples,

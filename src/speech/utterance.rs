@@ -1,11 +1,13 @@
 //! From frames to utterances: onset, hangover, parts.
 
 mod parts;
+mod saved;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod withheld;
 
+pub use saved::{Depth, SavedSegmenter};
 pub use settings::{Settings, SettingsError, Timing};
 
 use std::collections::VecDeque;
@@ -37,6 +39,8 @@ pub struct Segmenter {
     withheld: Withheld,
     phase: Phase,
     next_utterance: u64,
+    /// What a meter shows: it rises at once and falls back by [`METER_FALL`] a frame.
+    level: f32,
     outputs: VecDeque<Output>,
 }
 
@@ -52,6 +56,7 @@ impl Segmenter {
             withheld: Withheld::default(),
             phase: Phase::Silence,
             next_utterance: 0,
+            level: voice::FLOOR_DBFS,
             outputs: VecDeque::new(),
         }
     }
@@ -81,6 +86,7 @@ impl Segmenter {
         let pre_roll = self.pre_roll_capacity();
         if end - at > pre_roll {
             at = end - pre_roll;
+            self.level = voice::FLOOR_DBFS;
             self.withheld.clear();
             self.verdicts = Verdicts::default();
         }
@@ -105,6 +111,24 @@ impl Segmenter {
     pub fn is_speech(&self) -> bool {
         matches!(self.phase, Phase::Speech { .. })
             || self.verdicts.speech_in(self.settings.onset_window()) > 0
+    }
+
+    /// Utterances begun so far.
+    pub const fn utterances(&self) -> u64 {
+        self.next_utterance
+    }
+
+    /// How loud the leg is, in dBFS; a meter that falls back slowly.
+    pub const fn level_dbfs(&self) -> f32 {
+        self.level
+    }
+
+    /// Where the audio ends that was put out of the open part; `None` between utterances.
+    pub fn put_out(&self) -> Option<Samples> {
+        match &self.phase {
+            Phase::Silence => None,
+            Phase::Speech { parts, .. } => Some(parts.put_out()),
+        }
     }
 
     /// Whether the input goes on from `start`.
@@ -138,6 +162,7 @@ impl Segmenter {
 
     fn take(&mut self, frame: Frame, verdict: Verdict, level: f32) {
         self.position = Some(frame.end());
+        self.level = level.max(self.level - METER_FALL).max(voice::FLOOR_DBFS);
         if verdict != Verdict::Unknown {
             self.verdicts.push(verdict == Verdict::Speech);
         }
@@ -261,7 +286,7 @@ enum Verdict {
 }
 
 /// The last verdicts, one bit each, the newest lowest.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
 struct Verdicts(u64);
 
 impl Verdicts {
@@ -286,6 +311,9 @@ fn silent_frame(law: Law, at: Samples, end: Samples) -> Frame {
         telephone_event: false,
     }
 }
+
+/// 25 dB a second: a syllable can be seen, and a pause too.
+const METER_FALL: f32 = 0.5;
 
 /// Inside an utterance, so many of so many frames resume the speech: one alone may be a click.
 const RESUME_FRAMES: u32 = 2;

@@ -1,5 +1,6 @@
 //! Voice activity: is somebody speaking in these 20 ms?
 
+mod background;
 mod features;
 mod gate;
 mod network;
@@ -19,6 +20,15 @@ pub trait VoiceActivity {
 
     /// Forgets everything heard: the next frame begins another stream.
     fn reset(&mut self);
+
+    /// What it remembers of the frames so far, for [`Self::recall`] in another process; nothing if it
+    /// begins anew there.
+    fn memory(&self) -> Vec<f32> {
+        Vec::new()
+    }
+
+    /// Goes on from the memory of another detector of its kind; one of another kind changes nothing.
+    fn recall(&mut self, _memory: &[f32]) {}
 }
 
 /// The detectors there are to choose from.
@@ -51,15 +61,23 @@ pub fn decode(frame: &Frame) -> [i16; FRAME_SAMPLES] {
 
 /// Mean power of a frame in dBFS, a full-scale square wave being 0; not below [`FLOOR_DBFS`].
 pub fn level_dbfs(pcm: &[i16; FRAME_SAMPLES]) -> f32 {
-    let energy: i64 = pcm.iter().map(|&s| i64::from(s) * i64::from(s)).sum();
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a level needs no more than 24 bits"
-    )]
-    let mean = energy as f32 / FRAME_SAMPLES as f32;
-    let full_scale = 32_768.0_f32 * 32_768.0;
-    (10.0 * (mean / full_scale + f32::MIN_POSITIVE).log10()).max(FLOOR_DBFS)
+    (10.0 * (mean_power(pcm) + f32::MIN_POSITIVE).log10()).max(FLOOR_DBFS)
 }
+
+/// Mean power of a frame, that of a full-scale square wave being 1.
+fn mean_power(pcm: &[i16; FRAME_SAMPLES]) -> f32 {
+    let mut sums = [0.0_f32; LANES];
+    let (groups, _) = pcm.as_chunks::<LANES>();
+    for group in groups {
+        for (sum, &sample) in sums.iter_mut().zip(group) {
+            *sum += f32::from(sample) * f32::from(sample);
+        }
+    }
+    sums.iter().sum::<f32>() * (1.0 / (FRAME_SAMPLES as f32 * 32_768.0 * 32_768.0))
+}
+
+/// Sums side by side, so that the processor may add them at once.
+const LANES: usize = 8;
 
 /// The level of digital silence: half a step of A-law (ITU-T G.711) is -72 dBFS.
 pub const FLOOR_DBFS: f32 = -75.0;

@@ -13,6 +13,7 @@
 )]
 
 pub mod control;
+pub mod metrics;
 pub mod openapi;
 
 use std::fs::{self, File};
@@ -81,7 +82,8 @@ impl Daemon {
         Self::start_configured("", asr, legs, service, more)
     }
 
-    /// The same, with keys of `[rtp]` and of `[asr]`.
+    /// The same, with keys of `[rtp]` and of `[asr]`. In all of it `{recogniser}` stands for the
+    /// recogniser's address and `{folder}` for the test's folder, where `password` holds `p`.
     pub fn start_configured(
         rtp: &str,
         asr: &str,
@@ -96,7 +98,12 @@ impl Daemon {
         let socket = folder.path().join("events.sock");
         let config = folder.path().join("callscribe.toml");
         let text = configuration(&recogniser.endpoint(), rtp, asr, &socket, &ports) + &more(&ports);
+        let recogniser_at = recogniser.service.addr.to_string();
+        let text = text
+            .replace("{recogniser}", &recogniser_at)
+            .replace("{folder}", folder.path().to_str().unwrap());
         fs::write(&config, text).unwrap();
+        fs::write(folder.path().join("password"), "p\n").unwrap();
         let log = folder.path().join("daemon.log");
         let mut child = Command::new(env!("CARGO_BIN_EXE_callscribe"))
             .arg("run")
@@ -461,7 +468,9 @@ fn configuration(endpoint: &str, rtp: &str, asr: &str, socket: &Path, ports: &[u
          idle-timeout-ms = 2000\n{rtp}\n\
          [speech]\ndetector = \"webrtc\"\n\
          [asr]\nprovider = \"scripted\"\n{endpoint}{asr}\n\
-         [events]\nsocket = {socket:?}\n"
+         [events]\nsocket = {socket:?}\n\
+         [journal]\npath = {journal:?}\n",
+        journal = socket.with_file_name("journal.db")
     )
 }
 

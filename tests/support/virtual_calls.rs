@@ -11,12 +11,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use callscribe::asr::Recognition;
+use callscribe::call::conversation::SavedCall;
 use callscribe::call::feedback::Report;
-use callscribe::call::switchboard::{PortIndex, Settings, Switchboard};
+use callscribe::call::leg::UnsettledPart;
+use callscribe::call::switchboard::{Hindrance, PortIndex, Settings, Switchboard};
 use callscribe::call::{Output, PartKey, WallClock};
 use callscribe::config::File;
 use callscribe::event::GapReason;
 use callscribe::media::{Frame, Law, g711};
+use callscribe::speech::utterance::Depth;
 use serde_json::Value;
 
 /// How the recogniser answers.
@@ -28,6 +31,16 @@ pub(crate) enum Answer {
     Refuse,
     /// Not until [`VirtualCalls::answer_all`].
     Never,
+}
+
+/// How a process ends and the next one begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Restart {
+    pub(crate) depth: Depth,
+    /// For how long nobody listens.
+    pub(crate) away: Duration,
+    /// Whether the audio of unsettled parts is gone with it.
+    pub(crate) is_audio_lost: bool,
 }
 
 pub(crate) struct VirtualCalls {
@@ -44,6 +57,8 @@ pub(crate) struct VirtualCalls {
     pub(crate) reports: Vec<Report>,
     due: Vec<(Instant, PartKey)>,
     unanswered: Vec<PartKey>,
+    /// The audio of parts from before a restart.
+    archive: BTreeMap<(u8, u64, u32), Vec<u8>>,
 }
 
 impl VirtualCalls {
@@ -61,6 +76,7 @@ impl VirtualCalls {
             reports: Vec::new(),
             due: Vec::new(),
             unanswered: Vec::new(),
+            archive: BTreeMap::new(),
         }
     }
 
@@ -133,6 +149,81 @@ impl VirtualCalls {
         }
     }
 
+    /// Saves every call, forgets everything, and goes on in a new switchboard of which `set_up` makes the ports. Gives
+    /// what kept each call from going on.
+    pub(crate) fn restart(
+        &mut self,
+        restart: Restart,
+        set_up: impl FnOnce(&mut Self),
+    ) -> Vec<Option<Hindrance>> {
+        let calls = self.switchboard.calls();
+        let saved: Vec<_> = calls
+            .map(|call| {
+                (
+                    call.key(),
+                    call.save(restart.depth, self.now).to_bytes().unwrap(),
+                )
+            })
+            .collect();
+        let settings = Arc::new(self.switchboard.settings().clone());
+        let wall = WallClock::new(self.zero, jiff::Timestamp::UNIX_EPOCH);
+        let saved_at = self.now;
+        self.now += restart.away;
+        self.switchboard = Switchboard::new(settings, wall);
+        set_up(self);
+        let before = std::mem::take(&mut self.heard);
+        let due: BTreeMap<_, _> = self.due.drain(..).map(|(at, key)| (key, at)).collect();
+        self.unanswered.clear();
+        self.open_parts = 0;
+        let mut hindrances = Vec::new();
+        for (old, bytes) in saved {
+            let call = SavedCall::from_bytes(&bytes).unwrap();
+            let resumed = self.switchboard.resume(call, saved_at, self.now);
+            hindrances.push(resumed.hindrance);
+            for part in resumed.parts {
+                let old = PartKey {
+                    call: old,
+                    ..part.key
+                };
+                if restart.is_audio_lost {
+                    self.switchboard.handle_audio_lost(part.key, self.now);
+                } else {
+                    self.reopen(&part, &before[&old], due.get(&old).copied());
+                }
+            }
+        }
+        let name = |key: PartKey| (key.channel, key.utterance, key.part);
+        let before = before.into_iter();
+        self.archive
+            .extend(before.map(|(key, audio)| (name(key), audio)));
+        self.perform();
+        hindrances
+    }
+
+    fn reopen(&mut self, part: &UnsettledPart, audio: &[u8], due: Option<Instant>) {
+        let len = usize::try_from(part.len.0).unwrap();
+        self.heard.insert(part.key, audio[..len].to_vec());
+        self.open_parts += 1;
+        match due {
+            Some(at) => {
+                self.open_parts -= 1;
+                self.due.push((at, part.key));
+            }
+            None if part.is_closed => self.close(part.key),
+            None => {}
+        }
+    }
+
+    /// The audio of every part so far by channel, utterance and part, over all restarts.
+    pub(crate) fn audio(&self) -> BTreeMap<(u8, u64, u32), Vec<u8>> {
+        let mut audio = self.archive.clone();
+        let heard = self.heard.iter();
+        audio.extend(
+            heard.map(|(key, audio)| ((key.channel, key.utterance, key.part), audio.clone())),
+        );
+        audio
+    }
+
     /// The lines of one kind.
     pub(crate) fn events(&self, event: &str) -> Vec<&Value> {
         self.lines
@@ -149,14 +240,17 @@ impl VirtualCalls {
             .collect()
     }
 
+    /// A part that is not there was lost with a restart.
     fn hear(&mut self, key: PartKey, frame: &Frame) {
-        self.heard
-            .get_mut(&key)
-            .expect("audio of a part that was opened")
-            .extend(frame.bytes());
+        if let Some(audio) = self.heard.get_mut(&key) {
+            audio.extend(frame.bytes());
+        }
     }
 
     fn close(&mut self, key: PartKey) {
+        if !self.heard.contains_key(&key) {
+            return;
+        }
         self.open_parts -= 1;
         match self.answer {
             Answer::After(delay) => self.due.push((self.now + delay, key)),

@@ -86,6 +86,11 @@ impl TokenCache {
         self.generation
     }
 
+    /// Until when the token is used, where that is known.
+    pub fn expires(&self) -> Option<Instant> {
+        self.token.as_ref()?.expires
+    }
+
     /// Whether the service has accepted the token.
     pub fn is_proven(&self) -> bool {
         self.token.as_ref().is_some_and(|token| token.proven)

@@ -207,9 +207,12 @@ fn configuration(endpoint: &str, socket: &Path, [agent, caller]: [u16; 2]) -> St
          endpoint = {endpoint:?}\n\
          [events]\n\
          socket = {socket:?}\n\
+         [journal]\n\
+         path = {journal:?}\n\
          [[line]]\n\
          name = \"demo\"\n\
-         legs = [{{ port = {agent}, role = \"AGENT\" }}, {{ port = {caller}, role = \"CUSTOMER\" }}]\n"
+         legs = [{{ port = {agent}, role = \"AGENT\" }}, {{ port = {caller}, role = \"CUSTOMER\" }}]\n",
+        journal = socket.with_file_name("journal.db")
     )
 }
 

@@ -15,6 +15,8 @@ pub(super) enum ApiError {
     Invalid(String),
     #[error("{0}")]
     Forbidden(&'static str),
+    #[error("a user and a password of control.password-file are needed")]
+    Unauthorized,
     #[error("there is no call {0:?}; it may have ended")]
     NoSuchCall(String),
     #[error("there is nothing here; GET /v1/openapi.json describes what there is")]
@@ -29,6 +31,8 @@ pub(super) enum ApiError {
     DuplicateId(String),
     #[error("{0}")]
     NoFreePort(RegisterError),
+    #[error("{0}")]
+    Unavailable(String),
     #[error("the daemon is stopping")]
     Stopping,
     #[error("a media worker does not answer; the daemon is past its capacity")]
@@ -40,12 +44,13 @@ impl ApiError {
         match self {
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::NoSuchCall(_) | Self::NoSuchRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::DuplicateId(_) => StatusCode::CONFLICT,
-            Self::NoFreePort(_) | Self::Stopping | Self::Overloaded => {
+            Self::NoFreePort(_) | Self::Unavailable(_) | Self::Stopping | Self::Overloaded => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }
@@ -55,6 +60,7 @@ impl ApiError {
         match self {
             Self::Invalid(_) => "invalid_request",
             Self::Forbidden(_) => "forbidden",
+            Self::Unauthorized => "unauthorized",
             Self::NoSuchCall(_) => "no_such_call",
             Self::NoSuchRoute => "no_such_route",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -62,6 +68,7 @@ impl ApiError {
             Self::BodyTooLong(_) => "body_too_long",
             Self::DuplicateId(_) => "duplicate_id",
             Self::NoFreePort(_) => "no_free_port",
+            Self::Unavailable(_) => "unavailable",
             Self::Stopping => "stopping",
             Self::Overloaded => "overloaded",
         }

@@ -21,6 +21,9 @@ use super::answer::{CallAnswer, CallList, EndedCall, EndingCall};
 use super::error::ApiError;
 use super::request::{self, CallChange, NewCall};
 use super::workers::{Farewell, Workers};
+use crate::io::metrics::{self, Machine, ReceivingPorts, Scrape};
+use crate::io::provider::Provider;
+use crate::io::publisher::Figures;
 
 /// What the routes work with.
 #[derive(Debug)]
@@ -28,6 +31,9 @@ pub(super) struct Api {
     pub(super) workers: Workers,
     pub(super) advertised: Advertised,
     pub(super) allowed_sources: Vec<IpNet>,
+    pub(super) recogniser: Arc<Provider>,
+    pub(super) publisher: Arc<Figures>,
+    pub(super) ports: ReceivingPorts,
 }
 
 type Shared = State<Arc<Api>>;
@@ -39,6 +45,7 @@ pub(super) fn router(api: Arc<Api>) -> Router {
         .route("/v1/calls", get(list).post(register))
         .route("/v1/calls/{id}", call)
         .route("/v1/openapi.json", get(openapi))
+        .route("/metrics", get(metrics))
         .fallback(async || ApiError::NoSuchRoute)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .with_state(api)
@@ -90,6 +97,20 @@ async fn end(State(api): Shared, id: IdInPath, uri: Uri) -> Result<Response, Api
             (StatusCode::ACCEPTED, Json(EndingCall { id, state })).into_response()
         }
     })
+}
+
+async fn metrics(State(api): Shared) -> Result<Response, ApiError> {
+    let ports = api.ports.clone();
+    let machine = tokio::task::spawn_blocking(move || Machine::read(&ports)).await;
+    let scrape = Scrape {
+        workers: api.workers.measure().await?,
+        recogniser: Arc::clone(&api.recogniser),
+        publisher: Arc::clone(&api.publisher),
+        machine: machine.unwrap_or_default(),
+    };
+    let text = scrape.to_text().map_err(|_| ApiError::Overloaded)?;
+    let content_type = HeaderValue::from_static(metrics::CONTENT_TYPE);
+    Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
 }
 
 async fn openapi() -> impl IntoResponse {

@@ -23,7 +23,7 @@ use crate::call::registration::Registration;
 use crate::call::snapshot::CallSnapshot;
 use crate::call::switchboard::RegisterError;
 use crate::event::CallEnded;
-use crate::io::media_worker::{Command, Survey};
+use crate::io::media_worker::{Command, Survey, WorkerFigures};
 
 /// How long a worker may take to answer; it does so in its next tick.
 const WORKER_TIME: Duration = Duration::from_secs(5);
@@ -148,6 +148,17 @@ impl Workers {
         let mut calls: Vec<_> = lists.into_iter().flat_map(|(_, calls)| calls).collect();
         calls.sort_by(|a, b| a.call.id.cmp(&b.call.id));
         Ok(calls)
+    }
+
+    /// What each worker counts.
+    pub(super) async fn measure(&self) -> Result<Vec<WorkerFigures>, ApiError> {
+        let _one_at_a_time = self
+            .listing
+            .acquire()
+            .await
+            .map_err(|_| ApiError::Stopping)?;
+        let figures = self.ask_all(|reply| Command::Measure { reply }).await?;
+        Ok(figures.into_iter().map(|(_, figures)| figures).collect())
     }
 
     async fn locate(&self, id: &Arc<str>) -> Result<usize, ApiError> {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::{DATAGRAMS_PER_TICK, Worker};
+use super::{DATAGRAMS_PER_TICK, Worker, WorkerFigures};
 use crate::call::conversation::{Call, CallUpdate, UpdateError};
 use crate::call::registration::Registration;
 use crate::call::snapshot::CallSnapshot;
@@ -60,6 +60,13 @@ pub enum Command {
     List {
         /// What they look like.
         reply: oneshot::Sender<Vec<CallSnapshot>>,
+    },
+    /// Stop at once; another process goes on with the calls.
+    HandOver,
+    /// Show what there is and what was done, in sums.
+    Measure {
+        /// The figures.
+        reply: oneshot::Sender<WorkerFigures>,
     },
     /// End every call, begin none, and stop when the last words have their text, or at the
     /// deadline.
@@ -143,10 +150,20 @@ impl Worker {
                 let calls = self.switchboard.calls();
                 drop(reply.send(calls.map(|call| call.snapshot(now)).collect()));
             }
+            Command::HandOver => self.is_handing_over = true,
+            Command::Measure { reply } => drop(reply.send(self.measure(now))),
             Command::Drain { deadline } => {
                 self.draining = Some(deadline);
                 self.switchboard.handle_close(EndReason::Shutdown, now);
             }
+        }
+    }
+
+    fn measure(&self, now: Instant) -> WorkerFigures {
+        WorkerFigures {
+            census: self.switchboard.census(now),
+            meter: self.meter.clone(),
+            fragment_delay: self.recognitions.fragment_delay(),
         }
     }
 

@@ -10,6 +10,7 @@ use tracing::error;
 use crate::asr::Recognition;
 use crate::call::PartKey;
 use crate::event::GapReason;
+use crate::io::metrics::Histogram;
 use crate::io::part_audio::PartAudio;
 use crate::io::recogniser::Recogniser;
 use crate::media::{Frame, Law};
@@ -34,6 +35,8 @@ pub(super) enum Report {
 pub(super) struct Recognitions {
     recogniser: Rc<Recogniser>,
     open: BTreeMap<PartKey, Rc<PartAudio>>,
+    /// Of every part that has no outcome yet.
+    audio: HashMap<PartKey, Rc<PartAudio>>,
     tasks: JoinSet<()>,
     keys: HashMap<Id, PartKey>,
     reports: Rc<RefCell<VecDeque<(PartKey, Report)>>>,
@@ -44,6 +47,7 @@ impl Recognitions {
         Self {
             recogniser: Rc::new(recogniser),
             open: BTreeMap::new(),
+            audio: HashMap::new(),
             tasks: JoinSet::new(),
             keys: HashMap::new(),
             reports: Rc::default(),
@@ -54,6 +58,22 @@ impl Recognitions {
     pub(super) fn open(&mut self, key: PartKey, law: Law) {
         let audio = PartAudio::new(law);
         self.open.insert(key, Rc::clone(&audio));
+        self.begin(key, audio);
+    }
+
+    /// Begins a part again of which there is audio from before a restart; more may follow.
+    pub(super) fn reopen(&mut self, key: PartKey, law: Law, g711: Vec<u8>, is_closed: bool) {
+        if is_closed {
+            return self.begin(key, PartAudio::complete(law, g711));
+        }
+        let audio = PartAudio::new(law);
+        audio.append(&g711);
+        self.open.insert(key, Rc::clone(&audio));
+        self.begin(key, audio);
+    }
+
+    fn begin(&mut self, key: PartKey, audio: Rc<PartAudio>) {
+        self.audio.insert(key, Rc::clone(&audio));
         let (recogniser, reports) = (Rc::clone(&self.recogniser), Rc::clone(&self.reports));
         let task = self.tasks.spawn_local(async move {
             let interim = |text| reports.borrow_mut().push_back((key, Report::Interim(text)));
@@ -67,6 +87,11 @@ impl Recognitions {
             reports.borrow_mut().push_back((key, report));
         });
         self.keys.insert(task.id(), key);
+    }
+
+    /// How fragments fared on their way to the recogniser.
+    pub(super) fn fragment_delay(&self) -> Histogram {
+        self.recogniser.fragment_delay()
     }
 
     pub(super) fn append(&self, key: PartKey, frame: &Frame) {
@@ -99,7 +124,16 @@ impl Recognitions {
                 self.reports.borrow_mut().push_back((key, report));
             }
         }
-        self.reports.borrow_mut().pop_front()
+        let report = self.reports.borrow_mut().pop_front();
+        if let Some((key, Report::Recognised(_) | Report::Unrecognised { .. })) = &report {
+            self.audio.remove(key);
+        }
+        report
+    }
+
+    /// The audio so far of a part that has no outcome.
+    pub(super) fn audio(&self, key: PartKey) -> Option<&PartAudio> {
+        self.audio.get(&key).map(Rc::as_ref)
     }
 
     /// Gives up on everything that is still being recognised.

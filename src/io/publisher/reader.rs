@@ -7,6 +7,7 @@
 )]
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,7 +17,9 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
-use super::Hub;
+use super::figures::count;
+use super::hub::{Hub, Next};
+use super::past::{Found, Past};
 use crate::event::{Body, Hello, unnumbered_line};
 
 /// A reader that wants old lines says so within this time of connecting.
@@ -29,7 +32,10 @@ const REQUEST_BYTES: u64 = 1024;
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Lines are written in batches of about this size.
-const BATCH_BYTES: usize = 64 * 1024;
+pub(super) const BATCH_BYTES: usize = 64 * 1024;
+
+/// A reader that takes nothing for so long, while lines are waiting for it, is closed: it may come back and resume.
+const WRITE_TIME: Duration = Duration::from_secs(30);
 
 /// How long the last words to a slow reader may take.
 const FAREWELL_TIME: Duration = Duration::from_secs(2);
@@ -38,6 +44,8 @@ const FAREWELL_TIME: Duration = Duration::from_secs(2);
 #[derive(Debug, Deserialize)]
 struct Request {
     resume_from: ResumeFrom,
+    /// The numbering that the number belongs to.
+    epoch: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -56,14 +64,11 @@ enum Oldest {
 /// Serves a reader until it leaves, falls behind, or the daemon stops.
 pub(super) async fn serve(hub: &Hub, stream: UnixStream) -> io::Result<()> {
     let (from, mut to) = stream.into_split();
-    let (live, oldest_seq) = {
-        let backlog = hub.backlog.borrow();
-        (backlog.next_seq(), backlog.oldest_seq())
-    };
+    let live = hub.released_seq.get();
     let hello = Hello {
         daemon: "callscribe",
         version: env!("CARGO_PKG_VERSION"),
-        oldest_seq,
+        oldest_seq: hub.oldest_seq(),
         next_seq: live,
     };
     to.write_all(line(hub, &Body::Hello(hello)).as_bytes())
@@ -73,7 +78,15 @@ pub(super) async fn serve(hub: &Hub, stream: UnixStream) -> io::Result<()> {
         Ok(request) => resume(hub, request?, live, &mut to).await?,
         Err(_elapsed) => live,
     };
-    follow(hub, next, from.into_inner().into_inner(), &mut to).await
+    let mut past = Past::default();
+    follow(
+        hub,
+        next,
+        from.into_inner().into_inner(),
+        &mut to,
+        &mut past,
+    )
+    .await
 }
 
 async fn read_request(
@@ -95,32 +108,42 @@ async fn resume(
     live: u64,
     to: &mut OwnedWriteHalf,
 ) -> io::Result<u64> {
-    let oldest = hub.backlog.borrow().oldest_seq();
-    let (code, message) = match request {
-        Ok(Request {
-            resume_from: ResumeFrom::Word(Oldest::Oldest),
-        }) => return Ok(oldest),
-        Ok(Request {
-            resume_from: ResumeFrom::Seq(seq),
-        }) if seq >= oldest => {
-            return Ok(seq.min(live));
-        }
-        Ok(Request {
-            resume_from: ResumeFrom::Seq(seq),
-        }) => (
-            "truncated",
-            format!("line {seq} is no longer kept; the oldest is {oldest}"),
-        ),
+    let oldest = hub.oldest_seq();
+    let (code, message, next) = match request {
+        Ok(request) => match place(&request, &hub.epoch.borrow(), oldest..=live) {
+            Ok(seq) => return Ok(seq),
+            Err(message) => ("truncated", message, oldest),
+        },
         Err(message) if message.is_empty() => return Ok(live),
         Err(message) => (
             "bad_request",
             format!("expected {{\"resume_from\": SEQ or \"oldest\"}}: {message}"),
+            live,
         ),
     };
-    let next = if code == "truncated" { oldest } else { live };
     to.write_all(error_line(hub, code, message, next).as_bytes())
         .await?;
     Ok(next)
+}
+
+/// The line to go on with, if it is one of those that there are; else why it is not.
+fn place(request: &Request, epoch: &str, kept: RangeInclusive<u64>) -> Result<u64, String> {
+    let (oldest, live) = (kept.start(), kept.end());
+    let ResumeFrom::Seq(seq) = request.resume_from else {
+        return Ok(*oldest);
+    };
+    match &request.epoch {
+        Some(other) if other != epoch => Err(format!(
+            "line {seq} of epoch {other} is not known; the epoch is {epoch}, its oldest line {oldest}"
+        )),
+        _ if seq < *oldest => Err(format!(
+            "line {seq} is no longer kept; the oldest is {oldest}"
+        )),
+        _ if seq > *live => Err(format!(
+            "line {seq} is not known: the next is {live}; the oldest is {oldest}"
+        )),
+        _ => Ok(seq),
+    }
 }
 
 async fn follow(
@@ -128,40 +151,52 @@ async fn follow(
     mut next: u64,
     mut from: OwnedReadHalf,
     to: &mut OwnedWriteHalf,
+    past: &mut Past,
 ) -> io::Result<()> {
     let mut is_listening_for_end = true;
     loop {
-        let news = hub.news.notified();
-        let read = hub.backlog.borrow().read(next, BATCH_BYTES);
-        let Some((text, after)) = read else {
-            return say_farewell(hub, b"", next, to).await;
+        let news = hub.news();
+        let (text, after) = match hub.next(next, BATCH_BYTES) {
+            Next::Lines(text, after) => (text, after),
+            Next::Past => match past.read(hub, next).await {
+                Found::Lines(text, after) => (text, after),
+                Found::Later(oldest) => {
+                    let message = format!("line {next} is no longer kept; the oldest is {oldest}");
+                    let told = error_line(hub, "truncated", message, oldest);
+                    timeout(WRITE_TIME, to.write_all(told.as_bytes())).await??;
+                    next = oldest;
+                    continue;
+                }
+                Found::Nothing => return say_farewell(hub, b"", next, to).await,
+            },
+            Next::UpToDate if hub.is_closing() => return Ok(()),
+            Next::UpToDate => {
+                past.close();
+                tokio::select! {
+                    () = news => {}
+                    () = tokio::time::sleep(HEARTBEAT) => {
+                        let body = Body::Heartbeat { next_seq: next };
+                        let beat = line(hub, &body);
+                        timeout(WRITE_TIME, to.write_all(beat.as_bytes())).await??;
+                    }
+                    is_open = is_still_open(&mut from), if is_listening_for_end => {
+                        is_listening_for_end = is_open?;
+                    }
+                }
+                continue;
+            }
         };
-        if !text.is_empty() {
-            if let Err(unwritten) = write_or_fall_behind(hub, &text, after, to).await? {
-                let rest = current_line(&text, unwritten);
-                let done = next + text[..unwritten + rest.len()].matches('\n').count() as u64;
-                return say_farewell(hub, rest, done, to).await;
-            }
-            next = after;
-            continue;
+        if let Err(unwritten) = write_or_fall_behind(hub, &text, after, to).await? {
+            let rest = current_line(&text, unwritten);
+            let done = next + text[..unwritten + rest.len()].matches('\n').count() as u64;
+            return say_farewell(hub, rest, done, to).await;
         }
-        if hub.is_closing.get() {
-            return Ok(());
-        }
-        tokio::select! {
-            () = news => {}
-            () = tokio::time::sleep(HEARTBEAT) => {
-                let body = Body::Heartbeat { next_seq: next };
-                to.write_all(line(hub, &body).as_bytes()).await?;
-            }
-            is_open = is_still_open(&mut from), if is_listening_for_end => {
-                is_listening_for_end = is_open?;
-            }
-        }
+        next = after;
     }
 }
 
-/// Writes a batch; a reader that the backlog overtakes meanwhile gives the number of bytes that were written.
+/// Writes a batch; a reader that takes nothing for long, or whose lines are forgotten meanwhile, gives the number of
+/// bytes that were written.
 async fn write_or_fall_behind(
     hub: &Hub,
     text: &str,
@@ -175,7 +210,8 @@ async fn write_or_fall_behind(
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 bytes => written += bytes,
             },
-            () = overtaken(hub, after) => return Ok(Err(written)),
+            () = overtaken(hub, after), if hub.archive.is_none() => return Ok(Err(written)),
+            () = tokio::time::sleep(WRITE_TIME) => return Ok(Err(written)),
         }
     }
     Ok(Ok(()))
@@ -184,8 +220,8 @@ async fn write_or_fall_behind(
 /// Waits until line `seq` is no longer kept.
 async fn overtaken(hub: &Hub, seq: u64) {
     loop {
-        let news = hub.news.notified();
-        if hub.backlog.borrow().oldest_seq() > seq {
+        let news = hub.news();
+        if hub.oldest_in_memory() > seq {
             return;
         }
         news.await;
@@ -209,6 +245,7 @@ async fn say_farewell(
     resume_from: u64,
     to: &mut OwnedWriteHalf,
 ) -> io::Result<()> {
+    count(&hub.figures.slow);
     let message = format!("too slow: lines are waiting from {resume_from} on; resume from there");
     let last = error_line(hub, "slow_reader", message, resume_from);
     let farewell = [rest, last.as_bytes()].concat();
@@ -236,7 +273,7 @@ async fn is_still_open(from: &mut OwnedReadHalf) -> io::Result<bool> {
 }
 
 fn line(hub: &Hub, body: &Body) -> String {
-    unnumbered_line(&hub.epoch, Timestamp::now(), body)
+    unnumbered_line(&hub.epoch.borrow(), Timestamp::now(), body)
 }
 
 fn error_line(hub: &Hub, code: &'static str, message: String, resume_from: u64) -> String {

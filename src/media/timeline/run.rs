@@ -5,7 +5,7 @@ use crate::media::Samples;
 use crate::media::drift::Drift;
 
 /// Packets whose timestamps count from one origin.
-#[derive(Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Run {
     /// The timestamp that continues the audio so far.
     expected: u32,
@@ -26,7 +26,7 @@ pub(super) struct Run {
 }
 
 /// The media time that a telephone event takes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 struct EventSpan {
     start: i64,
     /// `None` while no end was heard of.

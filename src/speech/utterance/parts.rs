@@ -1,9 +1,12 @@
 //! One utterance, written out in parts that fit a recognition each.
 
+mod saved;
+
 use std::collections::VecDeque;
 
 use crate::media::{Frame, Samples};
 use crate::speech::{Output, cut};
+pub(super) use saved::SavedParts;
 
 /// A frame with what the detector made of it.
 #[derive(Clone, Copy, Debug)]
@@ -128,6 +131,11 @@ impl Parts {
             start: end,
         });
         self.release(Samples::ZERO, outputs);
+    }
+
+    /// Up to where the audio is put out.
+    pub(super) const fn put_out(&self) -> Samples {
+        self.put_out
     }
 
     /// What is held back.

@@ -24,6 +24,10 @@ impl Withheld {
         self.frames.clear();
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Heard> {
+        self.frames.iter()
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.frames.len()

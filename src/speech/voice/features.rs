@@ -4,6 +4,7 @@
 use std::sync::LazyLock;
 
 use crate::media::{FRAME_SAMPLES, SAMPLE_RATE};
+use crate::speech::voice::mean_power;
 use crate::speech::voice::spectrum::{BINS, LEN, Spectrum};
 
 /// Numbers that describe a frame.
@@ -25,8 +26,7 @@ impl Features {
     pub(super) fn describe(&mut self, pcm: &[i16; FRAME_SAMPLES]) -> [f32; FEATURES] {
         let spectrum = power_spectrum(&self.window(pcm));
         let level = (spectrum.iter().sum::<f32>() + 10.0 * EPSILON).ln();
-        self.peak = level.max(self.peak - PEAK_FALL);
-        self.floor = level.min(self.floor + FLOOR_RISE);
+        self.follow(level);
         let mut features = [0.0; FEATURES];
         for (feature, band) in features.iter_mut().zip(&TABLES.bands) {
             *feature = scaled((band.power(&spectrum) + EPSILON).ln());
@@ -38,13 +38,40 @@ impl Features {
         features
     }
 
+    /// Takes a frame that nobody asks about.
+    pub(super) fn pass(&mut self, pcm: &[i16; FRAME_SAMPLES]) {
+        self.follow((mean_power(pcm) * WINDOW_POWER + 10.0 * EPSILON).ln());
+        for (sample, &pcm) in self.overlap.iter_mut().zip(&pcm[FRAME_SAMPLES - OVERLAP..]) {
+            *sample = full_scale(pcm);
+        }
+    }
+
+    fn follow(&mut self, level: f32) {
+        self.peak = level.max(self.peak - PEAK_FALL);
+        self.floor = level.min(self.floor + FLOOR_RISE);
+    }
+
+    /// Everything, in numbers.
+    pub(super) fn memory(&self) -> Vec<f32> {
+        let levels = [self.peak, self.floor];
+        self.overlap.iter().copied().chain(levels).collect()
+    }
+
+    /// The reverse of [`Self::memory`]; as many numbers as that gives.
+    pub(super) fn recall(&mut self, memory: &[f32]) {
+        if let [overlap @ .., peak, floor] = memory {
+            self.overlap.copy_from_slice(overlap);
+            (self.peak, self.floor) = (*peak, *floor);
+        }
+    }
+
     /// The frame and the end of the one before under a Hann window.
     fn window(&mut self, pcm: &[i16; FRAME_SAMPLES]) -> [f32; LEN] {
         let mut window = [0.0; LEN];
         let (before, now) = window.split_at_mut(OVERLAP);
         before.copy_from_slice(&self.overlap);
         for (sample, &pcm) in now.iter_mut().zip(pcm) {
-            *sample = f32::from(pcm) * (1.0 / 32_768.0);
+            *sample = full_scale(pcm);
         }
         self.overlap
             .copy_from_slice(&now[FRAME_SAMPLES - OVERLAP..]);
@@ -83,6 +110,10 @@ fn periodicity(power: &[f32; BINS]) -> f32 {
     let lags = Spectrum::of(&mirrored).re;
     let best = lags[PERIODS].iter().copied().fold(f32::MIN, f32::max);
     best / (lags[0] + 1e-3 * LEN_F32)
+}
+
+fn full_scale(pcm: i16) -> f32 {
+    f32::from(pcm) * (1.0 / 32_768.0)
 }
 
 fn scaled(nepers: f32) -> f32 {
@@ -155,6 +186,9 @@ const fn narrow(value: f64) -> f32 {
 
 const BANDS: usize = 24;
 const LEN_F32: f32 = 256.0;
+/// The sum of a power spectrum per mean power of its sound: half of the bins times the squared window
+/// (3/8 of its length).
+const WINDOW_POWER: f32 = LEN_F32 / 2.0 * LEN_F32 * 0.375;
 const OVERLAP: usize = LEN - FRAME_SAMPLES;
 /// 62 to 400 Hz.
 const PERIODS: std::ops::Range<usize> = 20..128;

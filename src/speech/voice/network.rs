@@ -3,13 +3,17 @@
 use std::sync::LazyLock;
 
 use crate::media::FRAME_SAMPLES;
-use crate::speech::voice::VoiceActivity;
+use crate::speech::voice::background::Background;
 use crate::speech::voice::features::{FEATURES, Features};
+use crate::speech::voice::{VoiceActivity, level_dbfs};
 
 /// The network on one leg: features, a layer of rectified sums, a gated recurrent layer (Cho et
 /// al. 2014, the reset gate applied after the product), a logistic output.
+///
+/// Between utterances, most frames are more of the same background: those are not shown to it.
 #[derive(Clone, Debug)]
 pub struct Network {
+    background: Background,
     features: Features,
     state: [f32; UNITS],
     is_speech: bool,
@@ -19,6 +23,7 @@ impl Network {
     /// A network that has heard nothing.
     pub fn new() -> Self {
         Self {
+            background: Background::default(),
             features: Features::default(),
             state: [0.0; UNITS],
             is_speech: false,
@@ -60,13 +65,36 @@ impl Network {
 
 impl VoiceActivity for Network {
     fn is_speech(&mut self, pcm: &[i16; FRAME_SAMPLES]) -> bool {
+        let level = level_dbfs(pcm);
+        if self.background.covers(level) {
+            self.features.pass(pcm);
+            return false;
+        }
+        let log_odds = self.log_odds(pcm);
+        self.background.note(level, log_odds);
         let threshold = if self.is_speech { STAY } else { ENTER };
-        self.is_speech = self.log_odds(pcm) > threshold;
+        self.is_speech = log_odds > threshold;
         self.is_speech
     }
 
     fn reset(&mut self) {
         *self = Self::new();
+    }
+
+    fn memory(&self) -> Vec<f32> {
+        let mut memory = self.features.memory();
+        memory.extend(self.state);
+        memory.push(if self.is_speech { 1.0 } else { 0.0 });
+        memory
+    }
+
+    fn recall(&mut self, memory: &[f32]) {
+        let features = self.features.memory().len();
+        if memory.len() == features + UNITS + 1 {
+            self.features.recall(&memory[..features]);
+            self.state.copy_from_slice(&memory[features..][..UNITS]);
+            self.is_speech = memory[features + UNITS] > 0.5;
+        }
     }
 }
 

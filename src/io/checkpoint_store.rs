@@ -1,0 +1,168 @@
+//! Where the checkpoints of the workers lie: a file each, the newest only, written by a thread of its own. A worker hands
+//! one over without waiting; if the disk is slower than the workers, states in between are skipped.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use tracing::{info, warn};
+
+use crate::io::checkpoint::{self, FoundCall};
+
+/// Ends the name of each file; before it stands the number of its worker.
+const EXTENSION: &str = "checkpoint";
+
+/// Why there are no checkpoints.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot keep the state of calls in {}: {source}; see resume.directory", directory.display())]
+pub struct StoreError {
+    directory: PathBuf,
+    source: io::Error,
+}
+
+/// The store; every worker holds one of it.
+#[derive(Clone, Debug)]
+pub struct CheckpointStore(Arc<Inbox>);
+
+/// The thread of the store.
+#[derive(Debug)]
+pub struct CheckpointThread {
+    inbox: Arc<Inbox>,
+    thread: thread::JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// What is to be written, by worker.
+    states: BTreeMap<usize, Vec<u8>>,
+    is_over: bool,
+}
+
+impl CheckpointStore {
+    /// Opens the store, and gives what a daemon that is gone left behind in it.
+    ///
+    /// # Errors
+    /// When its folder cannot be used.
+    pub fn open(directory: &Path) -> Result<(Self, CheckpointThread, Vec<FoundCall>), StoreError> {
+        let failed = |source| StoreError {
+            directory: directory.to_owned(),
+            source,
+        };
+        fs::create_dir_all(directory).map_err(failed)?;
+        let found = read_all(directory).map_err(failed)?;
+        let inbox = Arc::new(Inbox::default());
+        let (own, folder) = (Arc::clone(&inbox), directory.to_owned());
+        let thread = thread::Builder::new()
+            .name("checkpoints".to_owned())
+            .spawn(move || own.write_all(&folder))
+            .map_err(failed)?;
+        let store = Self(Arc::clone(&inbox));
+        Ok((store, CheckpointThread { inbox, thread }, found))
+    }
+
+    /// Replaces what is to be found of a worker. Never waits for the disk.
+    pub fn write(&self, worker: usize, state: Vec<u8>) {
+        self.0.waiting().states.insert(worker, state);
+        self.0.changed.notify_one();
+    }
+
+    /// Forgets the workers from this number on: there are no more.
+    pub fn keep_only(&self, workers: usize, directory: &Path) {
+        for (worker, path) in files(directory).unwrap_or_default() {
+            if worker >= workers
+                && let Err(error) = fs::remove_file(&path)
+            {
+                warn!(%error, path = %path.display(), "cannot remove an old checkpoint");
+            }
+        }
+    }
+}
+
+impl CheckpointThread {
+    /// Waits until everything that was handed over is written.
+    pub fn join(self) {
+        self.inbox.waiting().is_over = true;
+        self.inbox.changed.notify_one();
+        if self.thread.join().is_err() {
+            warn!("the thread of the checkpoints panicked");
+        }
+    }
+}
+
+impl Inbox {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_all(&self, directory: &Path) {
+        let mut is_failing = false;
+        loop {
+            let is_idle = |waiting: &mut Waiting| waiting.states.is_empty() && !waiting.is_over;
+            let waiting = self.changed.wait_while(self.waiting(), is_idle);
+            let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+            let states = std::mem::take(&mut waiting.states);
+            if states.is_empty() {
+                return;
+            }
+            drop(waiting);
+            for (worker, state) in states {
+                let written = replace(directory, worker, &state);
+                match written {
+                    Err(error) if !is_failing => {
+                        is_failing = true;
+                        warn!(%error, "the state of calls cannot be written: a crash now would end them");
+                    }
+                    Ok(()) if is_failing => {
+                        is_failing = false;
+                        info!("the state of calls is written again");
+                    }
+                    Ok(()) | Err(_) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Writes the file whole or not at all. What the kernel has survives the daemon; power may fail.
+fn replace(directory: &Path, worker: usize, state: &[u8]) -> io::Result<()> {
+    let path = directory.join(format!("{worker}.{EXTENSION}"));
+    let new = path.with_extension("new");
+    fs::write(&new, state)?;
+    fs::rename(&new, &path)
+}
+
+fn read_all(directory: &Path) -> io::Result<Vec<FoundCall>> {
+    let mut found = Vec::new();
+    for (_, path) in files(directory)? {
+        found.extend(checkpoint::read(&fs::read(path)?));
+    }
+    Ok(found)
+}
+
+/// The files, with the number of the worker each.
+fn files(directory: &Path) -> io::Result<Vec<(usize, PathBuf)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let is_one = path
+            .extension()
+            .is_some_and(|extension| extension == EXTENSION);
+        let number = path
+            .file_stem()
+            .and_then(|stem| stem.to_str()?.parse().ok());
+        if let Some(number) = number.filter(|_| is_one) {
+            files.push((number, path));
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}

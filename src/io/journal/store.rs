@@ -1,0 +1,249 @@
+//! The database, for its one writer.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "an epoch is named after the time it begins"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use super::{JournalError, Record, Settings};
+
+/// Lines forgotten in one step: about a millisecond of the writer's time.
+const TRIM_LINES: i64 = 1000;
+
+/// Free pages given back to the file system in one step.
+const VACUUM_PAGES: i64 = 256;
+
+/// Marks the file as ours (`PRAGMA application_id`): "cscb".
+const APPLICATION_ID: i64 = 0x6373_6362;
+
+/// Version of the tables (`PRAGMA user_version`).
+const SCHEMA_VERSION: i64 = 1;
+
+/// The tables. A call that is named again begins anew: its row is that of its last beginning.
+const SCHEMA: &str = "
+    CREATE TABLE line (
+        seq INTEGER PRIMARY KEY,
+        at_ms INTEGER NOT NULL,
+        call_id TEXT,
+        event TEXT NOT NULL,
+        json TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX line_of_call ON line (call_id, seq) WHERE call_id IS NOT NULL;
+    CREATE TABLE call (
+        id TEXT PRIMARY KEY,
+        started_seq INTEGER NOT NULL,
+        started_ms INTEGER NOT NULL,
+        ended_seq INTEGER
+    ) STRICT;
+    CREATE INDEX call_by_start ON call (started_seq);
+    CREATE TABLE numbering (epoch TEXT NOT NULL, first_seq INTEGER NOT NULL) STRICT;
+";
+
+/// The open database.
+#[derive(Debug)]
+pub(super) struct Store {
+    database: Connection,
+    path: PathBuf,
+    /// The numbering now; the lines before its first belong to an earlier one.
+    pub(super) epoch: String,
+    first_seq: Option<u64>,
+    /// Number of the newest line of any numbering, plus one.
+    pub(super) next_seq: u64,
+    /// Number of the oldest line that can be resumed from.
+    pub(super) oldest_seq: u64,
+}
+
+impl Store {
+    /// Opens the database, or makes it. A numbering that the daemon has begun without it is its numbering from then on.
+    pub(super) fn open(settings: &Settings, begun: Option<&str>) -> Result<Self, JournalError> {
+        let path = &settings.path;
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(|source| JournalError::NoPlace {
+                path: path.clone(),
+                source,
+            })?;
+        }
+        let has_outage = settings.outage_mark().exists();
+        let mut store = Self::connect(path).map_err(|source| JournalError::new(path, source))??;
+        if begun.is_some() || has_outage || store.epoch.is_empty() {
+            store.epoch = begun.map_or_else(new_epoch, str::to_owned);
+            store.first_seq = None;
+            store.oldest_seq = store.next_seq;
+        }
+        Ok(store)
+    }
+
+    fn connect(path: &Path) -> rusqlite::Result<Result<Self, JournalError>> {
+        let mut database = Connection::open(path)?;
+        database.busy_timeout(Duration::from_secs(1))?;
+        // Only a new file takes this; it must come before the first table.
+        database.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        database.pragma_update(None, "journal_mode", "WAL")?;
+        // A line that a reader has seen survives a loss of power too; the price is a write to the disk each commit.
+        database.pragma_update(None, "synchronous", "FULL")?;
+        database.pragma_update(None, "journal_size_limit", 16 << 20)?;
+        let id: i64 = database.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let version: i64 = database.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let tables: i64 = database.query_row("SELECT count(*) FROM sqlite_schema", [], first)?;
+        match (id, version, tables) {
+            (APPLICATION_ID, SCHEMA_VERSION, _) => {}
+            (0, 0, 0) => create(&mut database)?,
+            _ => {
+                let path = path.to_owned();
+                return Ok(Err(JournalError::Foreign { path }));
+            }
+        }
+        let numbering = "SELECT epoch, first_seq FROM numbering ORDER BY rowid DESC LIMIT 1";
+        let numbering = database
+            .query_row(numbering, [], |row| {
+                Ok((row.get(0)?, row.get::<_, i64>(1)?))
+            })
+            .optional()?;
+        let (epoch, first_seq) = numbering.unwrap_or_default();
+        let last: Option<i64> = database.query_row("SELECT max(seq) FROM line", [], first)?;
+        let oldest = "SELECT min(seq) FROM line WHERE seq >= ?1";
+        let oldest: Option<i64> = database.query_row(oldest, [first_seq], first)?;
+        let next_seq = last.map_or(first_seq, |last| last + 1).cast_unsigned();
+        Ok(Ok(Self {
+            database,
+            path: path.to_owned(),
+            epoch,
+            first_seq: Some(first_seq.cast_unsigned()),
+            next_seq,
+            oldest_seq: oldest.map_or(next_seq, i64::cast_unsigned),
+        }))
+    }
+
+    /// Writes lines that follow each other, the first with number `seq`, and waits until the disk has them.
+    pub(super) fn append(&mut self, seq: u64, records: &[Record]) -> Result<(), JournalError> {
+        let is_begun = self.is_begun();
+        let epoch = (!is_begun).then_some(self.epoch.as_str());
+        let written = write(&mut self.database, epoch, seq.cast_signed(), records);
+        written.map_err(|source| JournalError::new(&self.path, source))?;
+        if !is_begun {
+            (self.first_seq, self.oldest_seq) = (Some(seq), seq);
+        }
+        self.next_seq = seq + records.len() as u64;
+        Ok(())
+    }
+
+    /// Whether the numbering of now has a line.
+    pub(super) const fn is_begun(&self) -> bool {
+        self.first_seq.is_some()
+    }
+
+    /// Forgets some of what is too old or too much; `true` if there is more to forget.
+    pub(super) fn trim(&mut self, settings: &Settings, now_ms: i64) -> Result<bool, JournalError> {
+        let max_age_ms = i64::try_from(settings.max_age.as_millis()).unwrap_or(i64::MAX);
+        let cutoff_ms = now_ms.saturating_sub(max_age_ms);
+        self.trim_step(cutoff_ms, settings.max_bytes)
+            .map_err(|source| JournalError::new(&self.path, source))
+    }
+
+    fn trim_step(&mut self, cutoff_ms: i64, max_bytes: u64) -> rusqlite::Result<bool> {
+        let is_too_large = used_bytes(&self.database)? > max_bytes.cast_signed();
+        let oldest = "SELECT at_ms FROM line ORDER BY seq LIMIT 1";
+        let oldest_ms: Option<i64> = self.database.query_row(oldest, [], first).optional()?;
+        let is_too_old = oldest_ms.is_some_and(|at_ms| at_ms < cutoff_ms);
+        if !is_too_large && !is_too_old {
+            return Ok(false);
+        }
+        // Too large: whatever is oldest goes.
+        let cutoff_ms = if is_too_large { i64::MAX } else { cutoff_ms };
+        let transaction = self.database.transaction()?;
+        let kept = forget(&transaction, cutoff_ms)?;
+        transaction.commit()?;
+        self.oldest_seq = kept.map_or(self.next_seq, |kept| {
+            self.oldest_seq.max(kept.cast_unsigned())
+        });
+        let vacuum = format!("PRAGMA incremental_vacuum({VACUUM_PAGES})");
+        self.database.execute_batch(&vacuum)?;
+        Ok(true)
+    }
+}
+
+fn create(database: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = database.transaction()?;
+    transaction.execute_batch(SCHEMA)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.commit()
+}
+
+fn write(
+    database: &mut Connection,
+    epoch: Option<&str>,
+    first_seq: i64,
+    records: &[Record],
+) -> rusqlite::Result<()> {
+    let transaction = database.transaction()?;
+    if let Some(epoch) = epoch {
+        let begin = "INSERT INTO numbering (epoch, first_seq) VALUES (?1, ?2)";
+        transaction.execute(begin, params![epoch, first_seq])?;
+    }
+    for (seq, record) in (first_seq..).zip(records) {
+        insert(&transaction, seq, record)?;
+    }
+    transaction.commit()
+}
+
+fn insert(transaction: &Transaction<'_>, seq: i64, record: &Record) -> rusqlite::Result<()> {
+    let line = "INSERT INTO line (seq, at_ms, call_id, event, json) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let json = record.line.trim_end();
+    transaction.prepare_cached(line)?.execute(params![
+        seq,
+        record.at_ms,
+        record.call_id,
+        record.event,
+        json
+    ])?;
+    match record.event {
+        "call_started" => {
+            let call =
+                "INSERT OR REPLACE INTO call (id, started_seq, started_ms) VALUES (?1, ?2, ?3)";
+            let begun = params![record.call_id, seq, record.at_ms];
+            transaction.prepare_cached(call)?.execute(begun)?;
+        }
+        "call_ended" => {
+            let call = "UPDATE call SET ended_seq = ?2 WHERE id = ?1";
+            let ended = params![record.call_id, seq];
+            transaction.prepare_cached(call)?.execute(ended)?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Forgets the oldest lines that are older than the cutoff; gives the number of the oldest that is left.
+fn forget(transaction: &Transaction<'_>, cutoff_ms: i64) -> rusqlite::Result<Option<i64>> {
+    let step = "SELECT max(seq) FROM (SELECT seq, at_ms FROM line ORDER BY seq LIMIT ?1)
+                WHERE at_ms < ?2";
+    let last: Option<i64> = transaction.query_row(step, [TRIM_LINES, cutoff_ms], first)?;
+    transaction.execute("DELETE FROM line WHERE seq <= ?1", [last])?;
+    // A call is known as long as one of its lines is, or as long as it lasts.
+    let calls = "DELETE FROM call WHERE started_seq <= ?1 AND ended_seq <= ?1";
+    transaction.execute(calls, [last])?;
+    transaction.query_row("SELECT min(seq) FROM line", [], first)
+}
+
+/// Pages that hold something.
+fn used_bytes(database: &Connection) -> rusqlite::Result<i64> {
+    let pragma = |name| database.pragma_query_value(None, name, first::<i64>);
+    Ok((pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?)
+}
+
+fn first<T: rusqlite::types::FromSql>(row: &rusqlite::Row<'_>) -> rusqlite::Result<T> {
+    row.get(0)
+}
+
+/// A name for a numbering that no other has.
+pub(super) fn new_epoch() -> String {
+    format!("{:x}", Timestamp::now().as_microsecond())
+}
