@@ -1,5 +1,6 @@
 //! `callscribe send`: plays WAV files or captures as RTP.
 
+pub mod crowd;
 pub mod dtmf;
 pub mod error;
 pub mod flow;
@@ -16,12 +17,13 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::cli::send::crowd::Crowd;
 use crate::cli::send::dtmf::Keys;
 use crate::cli::send::error::SendError;
 use crate::cli::send::packetizer::MAX_PACKET_TIME_MS;
 use crate::cli::send::pump::{Outlet, Sent, pump};
 use crate::cli::send::source::{Stream, add_file};
-use crate::media::Law;
+use crate::media::{Law, Samples};
 
 /// A datagram and when it is due, from the start of the sending.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +84,20 @@ pub struct SendArgs {
     /// UDP port to send from, for the first stream; each further one uses the next even port
     #[arg(long)]
     pub source_port: Option<u16>,
+    /// Send so many streams in real time: the receiver's port, and each even port after it, gets one.
+    /// Each has a port of its own and plays the WAV file in a loop from a place of its own; every
+    /// other one is A-law
+    #[arg(long, value_name = "N", requires = "file", conflicts_with_all = ["leg", "dtmf", "speed", "port", "source_port", "law", "payload_type"],
+          value_parser = clap::value_parser!(u16).range(1..=30_000))]
+    pub streams: Option<u16>,
+    /// Of many streams, for how long each sends, in seconds
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 60,
+        requires = "streams"
+    )]
+    pub seconds: u64,
 }
 
 /// Sends, and prints what was sent.
@@ -167,6 +183,9 @@ impl From<LawName> for Law {
 }
 
 fn send(args: &SendArgs) -> Result<Vec<String>, SendError> {
+    if let Some(streams) = args.streams {
+        return send_crowd(args, streams);
+    }
     let mut streams = Vec::new();
     if let Some(file) = &args.file {
         add_file(args, file, &args.to, &mut streams)?;
@@ -207,6 +226,25 @@ fn send(args: &SendArgs) -> Result<Vec<String>, SendError> {
         .zip(&sent)
         .map(|(name, sent)| report(name, sent))
         .collect())
+}
+
+fn send_crowd(args: &SendArgs, streams: u16) -> Result<Vec<String>, SendError> {
+    let [to] = &args.to[..] else {
+        return Err(SendError::CrowdTarget(args.to.len()));
+    };
+    let crowd = Crowd {
+        recordings: source::in_both_laws(args.file.iter())?,
+        first: to.resolve()?,
+        streams,
+        packet_time: Samples::from_ms(args.ptime),
+        length: Duration::from_secs(args.seconds),
+        seed: source::random(),
+    };
+    let sent = crowd::send(&crowd)?;
+    Ok(vec![report(
+        &format!("{streams} streams from {} on", crowd.first),
+        &sent,
+    )])
 }
 
 fn report(name: &str, sent: &Sent) -> String {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::capture::CaptureError;
 use crate::cli::exit;
+use crate::cli::send::crowd::CrowdError;
 use crate::cli::send::flow::SelectionError;
 use crate::wav::WavError;
 
@@ -75,6 +76,12 @@ pub enum SendError {
         /// The system's reason.
         source: io::Error,
     },
+    /// Many streams have one first port.
+    #[error("--streams needs one --to, for the first stream, not {0}")]
+    CrowdTarget(usize),
+    /// Many streams cannot be sent.
+    #[error(transparent)]
+    Crowd(#[from] CrowdError),
     /// A socket failed midway.
     #[error("sending stopped: {0}")]
     Interrupted(io::Error),
@@ -86,7 +93,13 @@ impl SendError {
         match self {
             Self::File { .. } => exit::NO_INPUT,
             Self::UnknownKind(_) | Self::Wav { .. } | Self::Capture { .. } => exit::DATA_ERROR,
-            Self::Channels { .. } | Self::Selection { .. } => exit::USAGE,
+            Self::Channels { .. }
+            | Self::Selection { .. }
+            | Self::CrowdTarget(_)
+            | Self::Crowd(CrowdError::Ports { .. }) => exit::USAGE,
+            Self::Crowd(CrowdError::Empty) => exit::DATA_ERROR,
+            Self::Crowd(CrowdError::Interrupted(_)) => exit::IO_ERROR,
+            Self::Crowd(CrowdError::Socket { .. }) => exit::OS_ERROR,
             Self::UnknownHost { .. } => exit::NO_HOST,
             Self::Socket { .. } => exit::OS_ERROR,
             Self::Interrupted(_) => exit::IO_ERROR,

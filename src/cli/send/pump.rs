@@ -108,7 +108,7 @@ pub fn pump(outlets: Vec<Outlet>, speed: f64) -> io::Result<Vec<Sent>> {
 }
 
 /// Waits, and says how late it became.
-fn wait_until(due: Instant) -> Duration {
+pub(super) fn wait_until(due: Instant) -> Duration {
     loop {
         let now = Instant::now();
         let Some(wait) = due

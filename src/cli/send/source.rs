@@ -4,9 +4,10 @@ use std::collections::hash_map::RandomState;
 use std::fs;
 use std::hash::{BuildHasher, Hasher};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::capture::{self, CaptureError};
+use crate::cli::send::crowd::Recording;
 use crate::cli::send::error::SendError;
 use crate::cli::send::flow::{self, Selection};
 use crate::cli::send::packetizer::{Packetizer, Profile, compand_all};
@@ -130,6 +131,30 @@ fn add_capture(
     Ok(())
 }
 
+/// The channels of WAV files one after the other, once in each law.
+pub(super) fn in_both_laws<'a>(
+    files: impl Iterator<Item = &'a PathBuf>,
+) -> Result<Vec<Recording>, SendError> {
+    let mut samples = Vec::new();
+    for path in files {
+        let file = |source| SendError::File {
+            path: path.clone(),
+            source,
+        };
+        let bytes = fs::read(path).map_err(file)?;
+        let wav = |source| SendError::Wav {
+            path: path.clone(),
+            source,
+        };
+        samples.extend(wav::read(&bytes[..]).map_err(wav)?.concat());
+    }
+    let in_law = |law| Recording {
+        law,
+        g711: compand_all(law, &samples),
+    };
+    Ok(vec![in_law(Law::Pcmu), in_law(Law::Pcma)])
+}
+
 /// What the stream of this ordinal looks like; what the user left open is random (RFC 3550 §5.1).
 #[expect(clippy::cast_possible_truncation, reason = "random bits are to spare")]
 pub(super) fn profile(args: &SendArgs, ordinal: usize) -> Profile {
@@ -152,6 +177,6 @@ pub(super) fn profile(args: &SendArgs, ordinal: usize) -> Profile {
 }
 
 /// Sixty-four bits of the seed that the standard library takes from the system.
-fn random() -> u64 {
+pub(super) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }

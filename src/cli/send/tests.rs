@@ -66,6 +66,37 @@ fn two_channels_go_to_two_receivers() {
 }
 
 #[test]
+fn crowd_of_streams_goes_to_even_ports_in_both_laws_and_loops_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = mono(&folder, &[500; 400]);
+    let (first, second) = pair_of_receivers();
+    let to = format!("--to={}", first.address);
+    let arguments = [file.to_str().unwrap(), &to, "--streams=2", "--seconds=1"];
+    let report = send(&args(&arguments)).unwrap();
+    assert!(
+        report[0].contains("2 streams") && report[0].contains(": 100 packets, 17200 bytes"),
+        "{report:?}"
+    );
+    for (receiver, payload_type) in [(first, 0), (second, 8)] {
+        let packets: Vec<_> = (0..50).map(|_| receiver.take()).collect();
+        let read: Vec<_> = packets.iter().map(|p| RtpReader::new(p).unwrap()).collect();
+        let start = read[0].sequence_number();
+        for (at, packet) in (0_u16..).zip(&read) {
+            assert_eq!(packet.payload_type(), payload_type);
+            assert_eq!(
+                u16::from(packet.sequence_number()),
+                u16::from(start).wrapping_add(at)
+            );
+            assert_eq!(
+                packet.timestamp(),
+                read[0].timestamp().wrapping_add(160 * u32::from(at))
+            );
+            assert_eq!(packet.payload().len(), 160);
+        }
+    }
+}
+
+#[test]
 fn capture_is_sent_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = Writer::new();
@@ -199,6 +230,26 @@ fn stereo(folder: &tempfile::TempDir, frames: &[(i16, i16)]) -> PathBuf {
     path
 }
 
+fn mono(folder: &tempfile::TempDir, samples: &[i16]) -> PathBuf {
+    let mut bytes = Cursor::new(Vec::new());
+    wav::write(&mut bytes, samples.iter().copied()).unwrap();
+    let path = folder.path().join("mono.wav");
+    fs::write(&path, bytes.into_inner()).unwrap();
+    path
+}
+
+/// Two receivers on neighbouring even ports.
+fn pair_of_receivers() -> (Receiver, Receiver) {
+    loop {
+        let first = Receiver::open();
+        let second = first.address.port().checked_add(2);
+        let second = second.map(|port| UdpSocket::bind(("127.0.0.1", port)));
+        if let Some(Ok(socket)) = second {
+            return (first, Receiver::on(socket));
+        }
+    }
+}
+
 struct Receiver {
     socket: UdpSocket,
     address: SocketAddr,
@@ -206,7 +257,10 @@ struct Receiver {
 
 impl Receiver {
     fn open() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        Self::on(UdpSocket::bind("127.0.0.1:0").unwrap())
+    }
+
+    fn on(socket: UdpSocket) -> Self {
         socket
             .set_read_timeout(Some(Duration::from_secs(5)))
             .unwrap();
