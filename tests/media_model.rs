@@ -58,7 +58,13 @@ proptest! {
     fn sender_that_begins_anew_is_heard_whole(
         seed in any::<u64>(),
         anew in prop::sample::select(vec![
-            Anew::Ssrc, Anew::Back(3), Anew::Back(40), Anew::Back(300), Anew::Back(20_000), Anew::Jump, Anew::Again,
+            Anew::Ssrc,
+            Anew::Back(3),
+            Anew::Back(40),
+            Anew::Back(300),
+            Anew::Back(20_000),
+            Anew::Jump,
+            Anew::Again,
         ]),
         pause_ms in prop::sample::select(vec![40u64, 700, 3_000]),
         size in prop::sample::select(vec![80usize, 160, 240]),
@@ -89,9 +95,11 @@ proptest! {
         bench.end();
 
         let law = sender.law();
-        let heard: Vec<u8> = bench.laid_out(law).into_iter().filter(|code| *code != g711::silence(law)).collect();
+        let is_sound = |code: &u8| *code != g711::silence(law);
+        let heard: Vec<u8> = bench.laid_out(law).into_iter().filter(is_sound).collect();
         let counters = bench.receiver.statistics().counters;
-        prop_assert!(heard == truth, "{} of {} samples, {:?}", heard.len(), truth.len(), counters);
+        let (samples, sent) = (heard.len(), truth.len());
+        prop_assert!(heard == truth, "{samples} of {sent} samples, {counters:?}");
         prop_assert_eq!(counters.total(), u64::try_from(carried.len()).unwrap());
         prop_assert_eq!(counters.late + counters.out_of_sequence + counters.other_ssrc, 0);
     }

@@ -162,9 +162,7 @@ fn recording() -> Outcome<PathBuf> {
     if !path.exists() {
         let mut samples = Vec::new();
         for side in ["call_agent.wav", "call_caller.wav"] {
-            let file = Path::new(ROOT)
-                .join("fixtures")
-                .join(side);
+            let file = Path::new(ROOT).join("fixtures").join(side);
             samples.extend(callscribe::wav::read(File::open(file)?)?.concat());
         }
         // The two sides speak for 41.88 s of 93.46 s; listening makes it 40 %.

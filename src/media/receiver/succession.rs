@@ -140,7 +140,7 @@ impl Receiver {
         tracing::debug!(source = %id.source, ssrc = id.ssrc.0, "stream is heard");
         if let Some(heard) = &mut self.heard {
             for stored in candidate.packets {
-                // As if they had been heard when they came: those that were swapped wait for each other.
+                // As if they had been heard when they came: swapped ones wait for each other.
                 let fate = heard.accept(&stored.header, &stored.bytes, stored.header.arrival.at);
                 self.counters.count(fate);
             }
