@@ -5,9 +5,12 @@ BUILD_PACKAGES = ca-certificates cmake g++ make python3
 TEST_PACKAGES = baresip chromium chromium-driver curl ffmpeg gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-tools \
 	prometheus rtpengine-daemon sip-tester systemd
 
+# What the benches compare with.
+BENCH_PACKAGES = gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-tools nodejs npm
+
 SYSTEMD_PACKAGES = debootstrap procps systemd-container
 
-.PHONY: help demo build deb model test test-systemd check eval lint docs packages test-packages
+.PHONY: help demo build deb model test test-systemd check check-systemd eval bench lint docs packages test-packages
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -34,14 +37,24 @@ model: packages ## Fetch the recogniser's model, once
 test: test-packages model ## Run all tests
 	cargo test --locked
 
-check: test-packages model lint docs ## Everything a change must pass
+check: test-packages model lint docs check-systemd ## Everything a change must pass
 	scripts/check-configs
 	scripts/check-units
 	cargo test --locked
-	$(MAKE) test-systemd
+
+# The short form of test-systemd, with the program that the other tests build.
+check-systemd: packages
+	scripts/need-packages $(SYSTEMD_PACKAGES)
+	scripts/make-deb dev
+	cargo build --locked --example survival
+	scripts/test-systemd "" 3 3
 
 eval: packages ## Measure voice activity, utterances and cuts (EVAL="FOLDER --only noise")
 	cargo run --release --locked --example eval -- $(EVAL)
+
+bench: build ## Measure what a stream costs, beside its yardsticks (BENCH="--legs 100 --only callscribe")
+	scripts/need-packages $(BENCH_PACKAGES)
+	cargo run --release --locked --manifest-path benches/Cargo.toml --target-dir target/bench --bin load -- $(BENCH)
 
 lint: packages
 	cargo fmt --check
