@@ -72,6 +72,8 @@ proptest! {
         duplication in 0u64..50,
         jitter_ms in 0u64..40,
     ) {
+        // Nobody can tell a step back that is no longer than the network swaps packets.
+        prop_assume!(!matches!(anew, Anew::Back(3)) || jitter_ms < 20);
         let network = Network { duplication, jitter: ms(jitter_ms), ..Network::default() };
         let mut chance = Chance::new(seed);
         let mut sender = Sender::new(1);

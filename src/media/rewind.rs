@@ -61,6 +61,15 @@ impl Past {
             packet,
         }
     }
+
+    /// Whether the other packet is of the same beginning: its timestamp is as far on as its number.
+    fn leads_to(&self, next: &Self) -> bool {
+        let (own, its) = (&self.packet.header, &next.packet.header);
+        let steps = its.sequence_number.wrapping_sub(own.sequence_number);
+        let said = its.timestamp.wrapping_sub(own.timestamp);
+        let len = i64::try_from(self.packet.bytes.len()).unwrap_or(i64::MAX);
+        len.saturating_mul(i64::from(steps.cast_signed())) == i64::from(said.cast_signed())
+    }
 }
 
 impl Rewind {
@@ -90,6 +99,20 @@ impl Rewind {
             return None;
         }
         self.pop()
+    }
+
+    /// The oldest packet, if it is a straggler from before what differs, and no part of that.
+    pub(crate) fn pop_straggler(&mut self) -> Option<Past> {
+        let is_other = |past: &Past| past.nature == Nature::Other;
+        let before = self.kept.iter().position(is_other)?;
+        let pairs = self.kept.iter().zip(self.kept.iter().skip(1));
+        let mut pairs = pairs.take(before);
+        let is_apart = pairs.any(|(past, next)| !past.leads_to(next));
+        if is_apart {
+            self.kept.pop_front()
+        } else {
+            None
+        }
     }
 
     /// The oldest packet, which is no new beginning.

@@ -30,6 +30,9 @@ impl Stream {
             self.dismiss(&unfit);
         }
         self.rewind.keep(past);
+        while let Some(straggler) = self.rewind.pop_straggler() {
+            self.dismiss(&straggler);
+        }
         if self.rewind.is_new_beginning() {
             self.begin_anew(now);
         }
