@@ -26,6 +26,7 @@ const WITHOUT_DEFAULT: [&str; 17] = [
     "control.socket-group",
     "control.listen",
     "control.password-file",
+    "spool.directory",
     "resume.directory",
 ];
 

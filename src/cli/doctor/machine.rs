@@ -171,7 +171,9 @@ fn disk(folder: &Path) -> Option<Finding> {
     Some(match (free, percent) {
         (0..FULL_BYTES, _) => Finding::fault("disk", says)
             .so("Make room: audio that waits for the recogniser, and lines, are kept there."),
-        (_, 0..10) => Finding::warning("disk", says).so("Make room before it is full."),
+        (0..SCARCE_BYTES, 0..10) => {
+            Finding::warning("disk", says).so("Make room before it is full.")
+        }
         _ => Finding::ok("disk", says),
     })
 }
@@ -200,6 +202,9 @@ pub fn clock() -> Option<Finding> {
 
 /// Below this, nothing more can be kept for long.
 const FULL_BYTES: u64 = 100_000_000;
+
+/// Less than the journal and the spool may take by default is worth a look, on a disk that is nearly full.
+const SCARCE_BYTES: u64 = 8_000_000_000;
 
 #[cfg(test)]
 #[expect(clippy::disallowed_types, reason = "a port is held")]

@@ -10,6 +10,8 @@ impl Receiver {
     pub(super) fn handle_permitted_rtcp(&mut self, path: RtcpPath, bytes: &[u8], now: Instant) {
         self.counters.rtcp += 1;
         let Some(heard) = &mut self.heard else {
+            // Whoever is heard first may have said before where he wants his reports.
+            self.rtcp_path = Some(path);
             return;
         };
         if heard.id.source.ip() != path.address().ip() {
