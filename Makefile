@@ -7,7 +7,7 @@ TEST_PACKAGES = chromium chromium-driver curl ffmpeg gstreamer1.0-plugins-base g
 
 SYSTEMD_PACKAGES = debootstrap procps systemd-container
 
-.PHONY: help demo build deb model test test-systemd check eval lint docs packages test-packages
+.PHONY: help demo build deb model test chaos test-systemd check eval lint docs packages test-packages
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -33,6 +33,9 @@ model: packages ## Fetch the recogniser's model, once
 
 test: test-packages model ## Run all tests
 	cargo test --locked
+
+chaos: packages ## Run twenty calls against every fault of a recogniser, for minutes
+	CALLSCRIBE_LONG=1 cargo test --locked --test spool chaos:: -- --nocapture
 
 check: test-packages model lint docs ## Everything a change must pass
 	scripts/check-configs
