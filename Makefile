@@ -10,7 +10,7 @@ BENCH_PACKAGES = gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.
 
 SYSTEMD_PACKAGES = debootstrap procps systemd-container
 
-.PHONY: help demo build deb model test test-systemd check check-systemd eval bench lint docs packages test-packages
+.PHONY: help demo build deb model test chaos test-systemd check check-systemd eval bench lint docs packages test-packages
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -36,6 +36,9 @@ model: packages ## Fetch the recogniser's model, once
 
 test: test-packages model ## Run all tests
 	cargo test --locked
+
+chaos: packages ## Run twenty calls against every fault of a recogniser, for minutes
+	CALLSCRIBE_LONG=1 cargo test --locked --test spool chaos:: -- --nocapture
 
 check: test-packages model lint docs check-systemd ## Everything a change must pass
 	scripts/check-configs

@@ -9,7 +9,7 @@ use callscribe::config::{self, File};
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/callscribe.toml");
 
 /// Keys without a default: the file shows an example of each.
-const WITHOUT_DEFAULT: [&str; 17] = [
+const WITHOUT_DEFAULT: [&str; 18] = [
     "rtp.advertise-address",
     "asr.token",
     "asr.token-file",

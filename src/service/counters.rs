@@ -1,6 +1,10 @@
 //! What the service has done so far.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::fault::Fault;
 
 /// Counters of the whole service, shared by its connections.
 #[derive(Debug, Default)]
@@ -28,7 +32,7 @@ pub struct Counters {
     /// Pings received.
     pub pings: Counter,
     /// Faults injected.
-    pub faults: Counter,
+    pub faults: FaultCounter,
     /// Tokens issued.
     pub tokens: Counter,
 }
@@ -46,6 +50,30 @@ impl Counter {
     /// The number so far.
     pub fn total(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How often each fault was injected.
+#[derive(Debug, Default)]
+pub struct FaultCounter(Mutex<BTreeMap<String, u64>>);
+
+impl FaultCounter {
+    /// Counts one more.
+    pub(super) fn add(&self, fault: &Fault) {
+        let kind = format!("{:?} at {:?}", fault.action, fault.at);
+        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *kinds.entry(kind).or_default() += 1;
+    }
+
+    /// The number so far, of all kinds.
+    pub fn total(&self) -> u64 {
+        self.by_kind().values().sum()
+    }
+
+    /// The number so far of each kind, by what happens and when.
+    pub fn by_kind(&self) -> BTreeMap<String, u64> {
+        let kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kinds.clone()
     }
 }
 

@@ -96,6 +96,18 @@ impl Account {
         missing.filter(|&ms| ms > 40).sum()
     }
 
+    /// Asserts that each second of each stream was heard whole in each of so many rounds, and that
+    /// nothing was lost or given up.
+    #[track_caller]
+    pub(crate) fn assert_whole(&self, streams: u64, seconds: u64, rounds: u64) {
+        assert_eq!((self.gap_ms, self.lost_ms), (0, 0));
+        for (second, ms) in &self.heard {
+            let whole = 960 * rounds..=1_040 * rounds;
+            assert!(whole.contains(ms), "{second:?}: {ms} ms in {rounds} rounds");
+        }
+        assert_eq!(self.heard.len() as u64, streams * seconds);
+    }
+
     /// For people.
     pub(crate) fn print(&self, title: &str) {
         println!("| {title} | |\n|---|---|");

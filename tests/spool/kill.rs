@@ -13,7 +13,10 @@ use crate::support::Recogniser;
 fn killed_daemon_loses_no_word_that_it_had_received() {
     const KILLS: u64 = 20;
     const LINES: u16 = 2;
-    const SECONDS: u64 = 55;
+    // Parts begin and end between kills, in them and beside them.
+    const TURN: u64 = 3;
+    const TURNS: u64 = 13;
+    const SECONDS: u64 = TURN * TURNS;
     // Of what was received, so much may not have been written yet.
     const UNWRITTEN_MS: u64 = 1_000;
     let service = Recogniser::start_as(ServiceConfig::default());
@@ -21,7 +24,7 @@ fn killed_daemon_loses_no_word_that_it_had_received() {
     let mut station = Station::new(LINES, &asr, "");
     station.start();
     let senders: Vec<_> = (0..usize::from(LINES))
-        .map(|line| station.speak(line, SECONDS))
+        .map(|line| station.speak_in_turns(line, TURN, TURNS))
         .collect();
     let mut away = Duration::ZERO;
     for kill in 1..=KILLS {

@@ -15,4 +15,6 @@ mod account;
 mod chaos;
 mod kill;
 mod outage;
+mod slow_reader;
 mod station;
+mod tokens;

@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use callscribe::service::tone_code;
+use callscribe::wav;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Speech, free_ports, wait_for};
+use crate::support::{free_ports, wait_for};
 
 /// The daemon, its folder and its lines of one leg each.
 pub(crate) struct Station {
@@ -91,10 +93,27 @@ impl Station {
         );
     }
 
+    /// Writes something else into the configuration.
+    pub(crate) fn replace(&self, old: &str, new: &str) {
+        let config = self.folder.path().join("callscribe.toml");
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(config, text.replace(old, new)).unwrap();
+    }
+
     /// Speaks on a line, in real time.
     pub(crate) fn speak(&self, line: usize, seconds: u64) -> Child {
+        self.speak_in_turns(line, seconds, 1)
+    }
+
+    /// Speaks on a line in turns of some seconds, each long enough after the other to be an utterance of
+    /// its own. The seconds are numbered through.
+    pub(crate) fn speak_in_turns(&self, line: usize, seconds: u64, turns: u64) -> Child {
         let stream = u16::try_from(line).unwrap() + 1;
-        let wav = Speech { stream, seconds }.write_wav(self.folder.path());
+        let turn = |n| tone_code::encode(stream, n * seconds, seconds * 1_000);
+        let spoken = (0..turns).flat_map(|n| [vec![0; 9_600], turn(n)]);
+        let samples: Vec<i16> = spoken.chain([vec![0; 9_600]]).flatten().collect();
+        let wav = self.folder.path().join(format!("speech{stream}.wav"));
+        wav::write(File::create(&wav).unwrap(), samples).unwrap();
         let to = format!("127.0.0.1:{}", self.ports[line]);
         Command::new(env!("CARGO_BIN_EXE_callscribe"))
             .args(["send", wav.to_str().unwrap(), "--to", &to])

@@ -283,6 +283,11 @@ impl Recogniser {
         Self { runtime, service }
     }
 
+    /// Its counters and its faults.
+    pub fn service(&self) -> &RunningService {
+        &self.service
+    }
+
     /// What the daemon's configuration calls it.
     pub fn endpoint(&self) -> String {
         format!("ws://{}", self.service.addr)

@@ -97,7 +97,7 @@ impl TokenCache {
     }
 
     /// A token was fetched; it is to be fetched again after half its lifetime, if it has one, and
-    /// not used in its last minute.
+    /// not used in its last minute, or in the last quarter of a short life.
     pub fn handle_fetched(
         &mut self,
         secret: SecretString,
@@ -129,7 +129,7 @@ impl TokenCache {
             secret,
             proven: old.is_some_and(|old| old.proven),
             renew: lifetime.map(|life| now + life / 2),
-            expires: lifetime.map(|life| now + life.saturating_sub(MARGIN)),
+            expires: lifetime.map(|life| now + life - MARGIN.min(life / 4)),
         });
         self.trouble = None;
         self.failures = 0;
@@ -237,6 +237,16 @@ mod tests {
         assert_eq!(cache.need(epoch + DAY / 2), Need::RefreshAhead);
         assert_eq!(cache.need(epoch + DAY - MARGIN * 2), Need::RefreshAhead);
         assert_eq!(cache.need(epoch + DAY - MARGIN), Need::Fetch);
+    }
+
+    #[test]
+    fn token_with_a_life_of_seconds_is_used_for_most_of_it() {
+        let (mut cache, epoch) = with_token();
+        let life = Duration::from_secs(8);
+        cache.handle_fetched("short".into(), Some(life), epoch);
+        assert_eq!(cache.need(epoch + life / 4), Need::Nothing);
+        assert_eq!(cache.need(epoch + life / 2), Need::RefreshAhead);
+        assert_eq!(cache.need(epoch + life * 3 / 4), Need::Fetch);
     }
 
     #[test]

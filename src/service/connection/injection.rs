@@ -92,7 +92,7 @@ impl Connection {
     pub(super) async fn inject(&mut self, faults: Vec<Fault>) -> Option<End> {
         for fault in faults {
             debug!(at = ?fault.at, action = ?fault.action, "injects a fault");
-            self.shared.counters.faults.add(1);
+            self.shared.counters.faults.add(&fault);
             match fault.action {
                 Action::Delay(delay) if fault.at == At::End => {
                     self.injection.answer_delay = Some(delay.duration());

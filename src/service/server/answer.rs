@@ -49,7 +49,7 @@ impl Shared {
     async fn admit(&self, request: &Parts) -> Result<Result<(), Refusal>, Dropped> {
         let ordinal = self.counters.handshakes.add(1) + 1;
         for fault in self.faults.of_handshake(ordinal) {
-            self.counters.faults.add(1);
+            self.counters.faults.add(&fault);
             match fault.action {
                 Action::Refuse {
                     status,
