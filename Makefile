@@ -40,7 +40,7 @@ test: test-packages model ## Run all tests
 chaos: packages ## Run twenty calls against every fault of a recogniser, for minutes
 	CALLSCRIBE_LONG=1 cargo test --locked --test spool chaos:: -- --nocapture
 
-check: test-packages model lint docs check-systemd ## Everything a change must pass
+check: test-packages model lint docs ## Everything a change must pass
 	scripts/check-configs
 	scripts/check-units
 	cargo test --locked
