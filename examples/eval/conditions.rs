@@ -4,6 +4,7 @@ use callscribe::media::Law;
 
 use crate::FRAME;
 use crate::leg::Leg;
+use crate::network::Loss;
 use crate::sounds::{self, Random};
 
 /// A law, a level and what else is on the line.
@@ -12,8 +13,7 @@ pub(crate) struct Condition {
     /// Active speech level in dBFS.
     level: i8,
     sound: Option<(Sound, Loudness)>,
-    /// Lost packets among a hundred.
-    pub(crate) loss: u8,
+    pub(crate) loss: Loss,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +43,7 @@ pub(crate) fn all() -> Vec<Condition> {
         law,
         level,
         sound,
-        loss: 0,
+        loss: Loss::default(),
     };
     let mut all = Vec::new();
     for level in [-10, -22, -35, -45] {
@@ -67,9 +67,23 @@ pub(crate) fn all() -> Vec<Condition> {
             all.push(condition(Law::Pcmu, -25, Some((sound, Between(level)))));
         }
     }
-    for loss in [1, 3, 10] {
-        let lossless = condition(Law::Pcmu, -22, None);
-        all.push(Condition { loss, ..lossless });
+    for (percent, in_bursts) in [
+        (1, false),
+        (3, false),
+        (5, false),
+        (1, true),
+        (3, true),
+        (5, true),
+    ] {
+        for is_silent in [false, true] {
+            let loss = Loss {
+                percent,
+                in_bursts,
+                is_silent,
+            };
+            let lossless = condition(Law::Pcmu, -22, None);
+            all.push(Condition { loss, ..lossless });
+        }
     }
     all
 }
@@ -80,7 +94,7 @@ pub(crate) fn office() -> Condition {
         law: Law::Pcma,
         level: -22,
         sound: Some((Sound::Pink, Loudness::Below(40))),
-        loss: 0,
+        loss: Loss::default(),
     }
 }
 
@@ -92,7 +106,7 @@ impl Condition {
     pub(crate) fn name(&self) -> String {
         let law = if self.law == Law::Pcma { "a" } else { "u" };
         let sound = match self.sound {
-            None if self.loss > 0 => format!("loss{}", self.loss),
+            None if self.loss.percent > 0 => self.loss.to_string(),
             None => "clean".to_owned(),
             Some((sound, Loudness::Below(ratio))) => format!("{sound:?}-snr{ratio}"),
             Some((sound, Loudness::Between(level))) => format!("{sound:?}-at{level}"),

@@ -9,6 +9,7 @@ use callscribe::speech::voice::{self, Kind};
 
 use crate::conditions;
 use crate::leg::Leg;
+use crate::network::Loss;
 
 /// A detector over so many frames; written `network:1500`.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +96,9 @@ fn conversation(clean: &Leg) -> Vec<Frame> {
             break;
         }
     }
-    conditions::office().apply(&leg, 1).frames(Law::Pcma, 0, 1)
+    conditions::office()
+        .apply(&leg, 1)
+        .frames(Law::Pcma, Loss::default(), 1)
 }
 
 const FRAMES: u64 = 6_000;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use callscribe::media::{Frame, Law};
 
+use crate::network::Loss;
 use crate::sounds::Random;
 use crate::{FRAME, FULL_SCALE, companded, network, samples};
 
@@ -78,8 +79,8 @@ impl Leg {
         (sum / count).sqrt()
     }
 
-    /// The leg as a network delivers it that loses so many of a hundred packets.
-    pub(crate) fn frames(&self, law: Law, loss: u8, seed: u64) -> Vec<Frame> {
+    /// The leg as a network delivers it that loses packets like this.
+    pub(crate) fn frames(&self, law: Law, loss: Loss, seed: u64) -> Vec<Frame> {
         let companded = |audio: &[f32]| {
             let mut g711 = [companded(law, 0); FRAME];
             for (byte, sample) in g711.iter_mut().zip(audio) {

@@ -9,13 +9,14 @@ use callscribe::speech::utterance::Timing;
 use callscribe::speech::voice::Kind;
 
 use crate::leg::Leg;
+use crate::network::Loss;
 use crate::recogniser::{Recogniser, g711};
 use crate::recognition::Understood;
 use crate::segment;
 
 /// Cuts a monologue with and without overlap, and prints every seam.
 pub(crate) fn run(leg: &Leg, timing: Timing, recogniser: &Recogniser) {
-    let frames = leg.frames(Law::Pcma, 0, 0);
+    let frames = leg.frames(Law::Pcma, Loss::default(), 0);
     let said = plain(&leg.said);
     let (whole, _) = recogniser.recognise(Law::Pcma, g711(&frames));
     let uncut = plain(&whole);

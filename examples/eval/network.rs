@@ -1,5 +1,6 @@
 //! The way from the sender to the leg: packets, some of which are lost.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,10 +11,50 @@ use callscribe::media::{CallClock, Frame, Law};
 use crate::FRAME;
 use crate::sounds::Random;
 
-/// What the receiver makes of 20 ms packets, when so many of a hundred are lost.
-pub(crate) fn receive(law: Law, g711: &[[u8; FRAME]], percent: u8, seed: u64) -> Vec<Frame> {
+/// How packets are lost, and what takes their place.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Loss {
+    /// Of a hundred packets.
+    pub(crate) percent: u8,
+    /// Three in a row on average (Gilbert's model), instead of each by itself.
+    pub(crate) in_bursts: bool,
+    /// Silence takes their place, and not what conceals them.
+    pub(crate) is_silent: bool,
+}
+
+impl Loss {
+    /// Whether the next packet is lost, after one that was or was not.
+    fn strikes(self, was_lost: bool, random: &mut Random) -> bool {
+        let share = f32::from(self.percent) / 100.0;
+        let chance = match (self.in_bursts, was_lost) {
+            (false, _) => share,
+            (true, true) => 1.0 - 1.0 / MEAN_BURST,
+            (true, false) => share / (1.0 - share) / MEAN_BURST,
+        };
+        random.between(0.0, 1.0) < chance
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bursts = if self.in_bursts { "-bursts" } else { "" };
+        let filler = if self.is_silent { "-silent" } else { "" };
+        write!(to, "loss{}{bursts}{filler}", self.percent)
+    }
+}
+
+/// Packets that are lost in a row.
+const MEAN_BURST: f32 = 3.0;
+
+/// What the receiver makes of 20 ms packets, when some of them are lost.
+pub(crate) fn receive(law: Law, g711: &[[u8; FRAME]], loss: Loss, seed: u64) -> Vec<Frame> {
     let mut random = Random::new(seed ^ 0x1055);
-    let mut receiver = Receiver::new(Arc::new(Settings::default()), ExpectedSource::default());
+    let settings = Settings {
+        concealment: !loss.is_silent,
+        ..Settings::default()
+    };
+    let mut receiver = Receiver::new(Arc::new(settings), ExpectedSource::default());
+    let mut is_lost = false;
     let mut clock = CallClock::default();
     let source = SocketAddr::from((Ipv4Addr::LOCALHOST, 4_000));
     let mut now = Instant::now();
@@ -21,7 +62,8 @@ pub(crate) fn receive(law: Law, g711: &[[u8; FRAME]], percent: u8, seed: u64) ->
     for (number, audio) in (0_u32..).zip(g711) {
         now += Duration::from_millis(20);
         // The first packets make the stream known.
-        if number < 10 || random.between(0.0, 100.0) >= f32::from(percent) {
+        is_lost = number >= 10 && loss.strikes(is_lost, &mut random);
+        if !is_lost {
             receiver.handle_datagram(source, &packet(law, number, audio), &mut clock, now);
         }
         receiver.handle_timeout(now);
