@@ -2,7 +2,7 @@
 
 # What builds the program, and what the tests send calls with.
 BUILD_PACKAGES = ca-certificates cmake g++ make python3
-TEST_PACKAGES = baresip chromium chromium-driver curl ffmpeg gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-tools \
+TEST_PACKAGES = baresip chromium chromium-driver curl faketime ffmpeg gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-tools \
 	prometheus rtpengine-daemon sip-tester systemd
 
 # What the benches compare with.

@@ -146,6 +146,12 @@ impl Switchboard {
         }
     }
 
+    /// Whether what comes to a port now is a call's.
+    pub fn is_heard(&self, port: PortIndex) -> bool {
+        let taken = self.ports.get(port.0).and_then(|port| port.taken_by);
+        taken.or_else(|| self.leg_before(port)).is_some()
+    }
+
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         for slot in 0..self.deadlines.len() {

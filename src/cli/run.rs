@@ -109,6 +109,7 @@ async fn supervise(
     mut inherited: Inherited,
 ) -> Result<(), RunError> {
     let mut stop = StopSignals::new()?;
+    let put_aside = systemd::put_aside();
     let hangup = signal(SignalKind::hangup())?;
     let provider = config.recogniser()?;
     let sockets = sockets::bind_all(&config.rtp, &mut inherited)?;
@@ -135,6 +136,7 @@ async fn supervise(
             settings: Arc::clone(&settings),
             tick: config.rtp.tick_ms.duration(),
             checkpoints: state.store(),
+            tape: state.tape(number),
             spool: audio.spool(),
         };
         let provider = Arc::clone(&provider);
@@ -181,6 +183,7 @@ async fn supervise(
         never = outage::watch(&provider, &publisher) => match never {},
         never = &mut watchdog => match never {},
     };
+    drop(put_aside);
     let is_well = tokio::select! {
         is_well = bring_to_an_end(end, workers, &mut stop, &state) => is_well,
         never = &mut watchdog => match never {},

@@ -3,9 +3,12 @@
 use std::env;
 use std::path::PathBuf;
 
+use tracing::warn;
+
 use crate::config::File;
 use crate::io::checkpoint::FoundCall;
 use crate::io::checkpoint_store::{CheckpointStore, CheckpointThread, StoreError};
+use crate::io::tape::{self, Tape};
 
 /// What the workers' checkpoints are kept in, if they are.
 pub(super) struct CallState(Option<Kept>);
@@ -14,6 +17,8 @@ struct Kept {
     directory: PathBuf,
     store: CheckpointStore,
     thread: CheckpointThread,
+    /// Where the tapes are, if there is a place in memory for them.
+    tapes: Option<PathBuf>,
 }
 
 impl CallState {
@@ -27,11 +32,17 @@ impl CallState {
         let Some(directory) = directory.or_else(with_spool) else {
             return Ok((Self(None), Vec::new()));
         };
-        let (store, thread, found) = CheckpointStore::open(&directory)?;
+        let (store, thread, mut found) = CheckpointStore::open(&directory)?;
+        let in_memory = env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
+        let tapes = in_memory.map(|directory| directory.join("tapes"));
+        if let Some(tapes) = &tapes {
+            tape::hand_out(tapes, &mut found);
+        }
         let kept = Kept {
             directory,
             store,
             thread,
+            tapes,
         };
         Ok((Self(Some(kept)), found))
     }
@@ -39,6 +50,14 @@ impl CallState {
     /// For a worker.
     pub(super) fn store(&self) -> Option<CheckpointStore> {
         self.0.as_ref().map(|kept| kept.store.clone())
+    }
+
+    /// The tape of a worker, if it is to have one. Without it calls go on; a crash costs more of them.
+    pub(super) fn tape(&self, worker: usize) -> Option<Tape> {
+        let directory = self.0.as_ref()?.tapes.as_ref()?;
+        Tape::open(directory, worker)
+            .inspect_err(|error| warn!(%error, directory = %directory.display(), "datagrams are not kept: a crash would lose those of the last moment"))
+            .ok()
     }
 
     /// Whether the next daemon can go on with the calls.

@@ -1,5 +1,6 @@
 //! Calls between two daemons: what a worker leaves behind, and what it makes of what it finds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,8 +10,14 @@ use super::Worker;
 use crate::call::leg::UnsettledPart;
 use crate::call::part::Outcome;
 use crate::event::{Body, CallEnded, EndReason, Event, GapReason};
-use crate::io::checkpoint::{FoundCall, KeptAudio};
+use crate::call::label::PartLabel;
+use crate::io::checkpoint::{self, FoundCall, KeptAudio};
 use crate::io::spool::SpooledPart;
+use crate::io::tape::Taped;
+use crate::io::told::Told;
+
+/// What readers know of the calls whose last moments are heard again.
+pub(super) struct Again(BTreeMap<Arc<str>, Told>);
 
 impl Worker {
     /// Saves what has changed, in its turn.
@@ -44,13 +51,59 @@ impl Worker {
     /// Goes on with the calls of the daemon before.
     pub(super) fn resume(&mut self, found: Vec<FoundCall>, now: Instant) {
         let calls = found.len();
-        for call in found {
+        let mut taped = Vec::new();
+        let mut told = BTreeMap::new();
+        for mut call in found {
+            taped.append(&mut call.taped);
+            told.insert(Arc::clone(&call.id), call.told.clone());
             self.resume_call(call, now);
         }
         self.perform(now);
+        self.again = Some(Again(told));
+        self.hear_again(taped, now);
+        self.again = None;
         if calls > 0 {
             info!(calls, "the calls of the daemon before go on");
         }
+    }
+
+    /// What the daemon before had read and not yet kept in a checkpoint has the effect again that it had then.
+    fn hear_again(&mut self, mut taped: Vec<Taped>, now: Instant) {
+        if taped.is_empty() {
+            return;
+        }
+        let datagrams = taped.len();
+        taped.sort_by_key(|taped| taped.at);
+        let today = checkpoint::monotonic();
+        for tick in taped.chunk_by(|one, next| one.at == next.at) {
+            let ago = today.saturating_sub(tick[0].at);
+            let then = now.checked_sub(ago).unwrap_or(now);
+            for one in tick {
+                let port = self.sockets.iter().find(|port| port.number == one.port);
+                if let Some(port) = port {
+                    self.switchboard
+                        .handle_datagram(port.index, one.source, &one.bytes, then);
+                }
+            }
+            self.switchboard.handle_timeout(then);
+            self.perform(then);
+        }
+        info!(
+            datagrams,
+            "what the daemon before had read is heard again"
+        );
+    }
+
+    /// Whether the daemon before has said this.
+    pub(super) fn is_known(&self, event: &Event) -> bool {
+        let call = event.call_id.as_ref();
+        let told = call.and_then(|call| self.again.as_ref()?.0.get(call));
+        told.is_some_and(|told| told.has(event))
+    }
+
+    /// Whether the daemon before has said what became of this part, and then whether it was a text.
+    pub(super) fn was_told(&self, label: &PartLabel) -> Option<bool> {
+        self.again.as_ref()?.0.get(&label.call_id)?.of_part(label)
     }
 
     fn resume_call(&mut self, mut found: FoundCall, now: Instant) {
