@@ -272,7 +272,8 @@ fn stop_opening(daemon: &Daemon) -> Rlimit {
 #[test]
 fn daemon_out_of_descriptors_goes_on_says_so_once_and_recovers() {
     let spool = |ports: &[u16]| {
-        let keep = "[spool]\ndirectory = \"{folder}/spool\"\n[journal]\npath = \"{folder}/journal.db\"\n";
+        let keep =
+            "[spool]\ndirectory = \"{folder}/spool\"\n[journal]\npath = \"{folder}/journal.db\"\n";
         line_of(ports) + keep
     };
     let mut daemon = Daemon::start_with(1, ServiceConfig::default(), spool);
@@ -294,7 +295,11 @@ fn daemon_out_of_descriptors_goes_on_says_so_once_and_recovers() {
 
     // Who is in is served at the usual pace while others cannot come in.
     let started = daemon.wait_for("speech_started", Duration::from_secs(5));
-    let delay = started["ts"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let delay = started["ts"]
+        .as_str()
+        .unwrap()
+        .parse::<jiff::Timestamp>()
+        .unwrap();
     let delay = jiff::Timestamp::now().duration_since(delay);
     assert!(delay.as_millis() < 300, "{delay:?}");
     sleep(Duration::from_secs(4));
@@ -356,7 +361,9 @@ fn clock_that_jumps_moves_the_time_of_lines_and_nothing_else() {
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
         ("NO_FAKE_STAT", "1".to_owned()),
     ];
-    let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let environment = environment
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
     // The recogniser takes its time, so that parts wait while the clock jumps.
     let script = Script {
         delay: Duration::from_millis(500),
@@ -390,6 +397,9 @@ fn clock_that_jumps_moves_the_time_of_lines_and_nothing_else() {
     let ts: jiff::Timestamp = ended["ts"].as_str().unwrap().parse().unwrap();
     let behind = jiff::Timestamp::now().duration_since(ts).as_secs();
     assert!((3_590..3_660).contains(&behind), "{behind} s");
-    assert!(cpu - cpu_before < Duration::from_secs(4), "{cpu:?}: a busy loop?");
+    assert!(
+        cpu - cpu_before < Duration::from_secs(4),
+        "{cpu:?}: a busy loop?"
+    );
     assert!(daemon.stop(SOON).success(), "{}", daemon.log());
 }

@@ -146,10 +146,12 @@ impl Switchboard {
         }
     }
 
-    /// Whether what comes to a port now is a call's.
-    pub fn is_heard(&self, port: PortIndex) -> bool {
-        let taken = self.ports.get(port.0).and_then(|port| port.taken_by);
-        taken.or_else(|| self.leg_before(port)).is_some()
+    /// The call that gets what comes to a port, RTP or RTCP.
+    pub fn call_on(&self, port: PortIndex) -> Option<&Call> {
+        let taken = self.ports.get(port.0)?.taken_by;
+        let (PortUse::Leg { call, .. } | PortUse::Rtcp { call, .. }) =
+            taken.or_else(|| self.leg_before(port))?;
+        self.call(call)
     }
 
     /// Time has passed.

@@ -120,6 +120,7 @@ async fn supervise(
     let settings = Arc::new(config.switchboard()?);
     let mut workers = Vec::new();
     let (state, found) = CallState::open(config)?;
+    let taped = Arc::new(state.taped());
     let (audio, parts) = CallAudio::open(config, &provider, &publisher);
     let found = if audio.is_kept() {
         spool::reunite(found, parts, history.as_ref())
@@ -137,6 +138,7 @@ async fn supervise(
             tick: config.rtp.tick_ms.duration(),
             checkpoints: state.store(),
             tape: state.tape(number),
+            taped: Arc::clone(&taped),
             spool: audio.spool(),
         };
         let provider = Arc::clone(&provider);
@@ -148,6 +150,7 @@ async fn supervise(
             publisher.clone(),
         )?);
     }
+    drop(taped);
     let figures = publisher.figures();
     let commands = workers.iter().map(|worker| worker.commands.clone());
     let passed = inherited.take_listener(&config.control_socket());

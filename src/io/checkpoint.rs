@@ -18,7 +18,6 @@ use crate::call::conversation::{Call, Phase, SavedCall};
 use crate::call::switchboard::{News, Switchboard};
 use crate::call::{CallKey, PartKey};
 use crate::io::spool::SpooledPart;
-use crate::io::tape::Taped;
 use crate::io::told::Told;
 use crate::media::Law;
 use crate::speech::utterance::Depth;
@@ -44,8 +43,6 @@ pub struct FoundCall {
     pub saved_at: Instant,
     /// The same on the monotonic clock itself; `None` if the machine was started since.
     pub saved_at_tick: Option<Duration>,
-    /// What came to its ports after that and was read by the daemon before, oldest first.
-    pub taped: Vec<Taped>,
     /// Whether readers know of the call.
     pub is_started: bool,
     /// The audio of its unsettled parts, as far as it was left with the state.
@@ -276,7 +273,6 @@ pub fn read(bytes: &[u8]) -> Vec<FoundCall> {
             }),
             saved_at: now.checked_sub(age).unwrap_or(now),
             saved_at_tick: is_same_boot.then_some(record.saved_at),
-            taped: Vec::new(),
             is_started: record.is_started,
             audio: of_call(&record.id),
             spooled: Vec::new(),

@@ -43,7 +43,7 @@ use crate::io::publisher::Publisher;
 use crate::io::recogniser::Recogniser;
 use crate::io::spool::Spool;
 use crate::io::systemd;
-use crate::io::tape::Tape;
+use crate::io::tape::{Tape, Taped};
 pub(crate) use meter::FRAGMENT_BOUNDS;
 pub use meter::{Meter, WorkerFigures};
 use orders::Farewells;
@@ -81,6 +81,8 @@ pub struct Assignment {
     pub checkpoints: Option<CheckpointStore>,
     /// Where what it reads is kept until it is in a checkpoint, if it is.
     pub tape: Option<Tape>,
+    /// What the daemon before has read last, on all ports, oldest first.
+    pub taped: Arc<Vec<Taped>>,
     /// Where their audio is kept until its text is out, if it is.
     pub spool: Option<Spool>,
 }
@@ -128,13 +130,14 @@ pub fn start(
     let pulse = Arc::new(AtomicU64::new(0));
     let (own_pulse, last_pulse) = (Arc::clone(&pulse), Arc::clone(&pulse));
     let found = std::mem::take(&mut assignment.share.found);
+    let taped = std::mem::take(&mut assignment.taped);
     let body = move || {
         let worker = set_up(number, assignment, orders, publisher, make_recogniser);
         let outcome = worker.map(|(runtime, mut worker, tick)| {
             worker.pulse = own_pulse;
             // The starter waits for it; it cannot be gone.
             ready.send(Ok(())).ok();
-            LocalSet::new().block_on(&runtime, worker.run(tick, found));
+            LocalSet::new().block_on(&runtime, worker.run(tick, found, taped));
         });
         if let Err(refused) = outcome {
             ready.send(Err(refused)).ok();
@@ -263,8 +266,9 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(mut self, tick: Duration, found: Vec<FoundCall>) {
-        self.resume(found, Instant::now());
+    async fn run(mut self, tick: Duration, found: Vec<FoundCall>, taped: Arc<Vec<Taped>>) {
+        self.resume(found, &taped, Instant::now());
+        drop(taped);
         let mut ticks = tokio::time::interval(tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -357,7 +361,7 @@ impl Worker {
                     self.switchboard
                         .handle_datagram(port.index, source, bytes, now);
                     if let Some(tape) = &mut self.tape
-                        && self.switchboard.is_heard(port.index)
+                        && self.switchboard.call_on(port.index).is_some()
                     {
                         tape.note(tick, port.number, source, bytes);
                     }

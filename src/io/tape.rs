@@ -4,7 +4,6 @@
 //! A tick is written before anything that it brings about is said or sent. What a checkpoint already knows is passed over
 //! when the tape is played, by the clock of both.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, Write};
 use std::net::SocketAddr;
@@ -14,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use crate::io::checkpoint::{self, FoundCall};
+use crate::io::checkpoint;
 
 /// Pieces of a tape: the one that is written, and those that are older than it.
 const REELS: usize = 3;
@@ -133,28 +132,17 @@ impl Tape {
     }
 }
 
-/// Gives each call what came to its ports after it was saved.
-pub fn hand_out(directory: &Path, calls: &mut [FoundCall]) {
-    let mut by_port: BTreeMap<u16, Vec<Taped>> = BTreeMap::new();
+/// What the workers of the process before have read last, oldest first.
+pub fn read(directory: &Path) -> Vec<Taped> {
+    let mut taped = Vec::new();
     for path in files(directory) {
         match fs::read(&path) {
-            Ok(bytes) => Taped::read_all(&bytes)
-                .for_each(|taped| by_port.entry(taped.port).or_default().push(taped)),
+            Ok(bytes) => taped.extend(Taped::read_all(&bytes)),
             Err(error) => warn!(%error, path = %path.display(), "a tape cannot be read"),
         }
     }
-    for call in calls {
-        let Some(saved_at) = call.saved_at_tick else {
-            continue;
-        };
-        // The port above a leg's may carry its RTCP.
-        let ports = call.ports();
-        let above = ports.iter().filter_map(|port| port.checked_add(1));
-        let ports: std::collections::BTreeSet<u16> = ports.iter().copied().chain(above).collect();
-        let taped = ports.iter().filter_map(|port| by_port.remove(port));
-        call.taped = taped.flatten().filter(|one| one.at > saved_at).collect();
-        call.taped.sort_by_key(|taped| taped.at);
-    }
+    taped.sort_by_key(|taped: &Taped| taped.at);
+    taped
 }
 
 impl Taped {
@@ -189,13 +177,6 @@ mod tests {
         SocketAddr::from(([127, 0, 0, 1], 4_000))
     }
 
-    fn on_tape(directory: &Path) -> Vec<Taped> {
-        let read = |path| Taped::read_all(&fs::read(path).unwrap()).collect::<Vec<_>>();
-        let mut taped: Vec<_> = files(directory).into_iter().flat_map(read).collect();
-        taped.sort_by_key(|taped| taped.at);
-        taped
-    }
-
     #[test]
     fn tape_holds_the_last_two_seconds_and_no_more_than_three() {
         let folder = tempfile::tempdir().unwrap();
@@ -206,7 +187,7 @@ mod tests {
             tape.note(at, 20_000, source(), &tick.to_be_bytes());
             tape.write(at);
         }
-        let taped = on_tape(folder.path());
+        let taped = read(folder.path());
         let numbers: Vec<u64> = taped
             .iter()
             .map(|taped| u64::from_be_bytes(taped.bytes.clone().try_into().unwrap()))
@@ -225,9 +206,12 @@ mod tests {
         let cut = tape.tick.len() - 1;
         tape.tick.truncate(cut);
         tape.write(tape.begun);
-        let taped = on_tape(folder.path());
+        let taped = read(folder.path());
         assert_eq!(taped.len(), 1);
-        assert_eq!((taped[0].port, &taped[0].bytes[..]), (20_000, &[1; 172][..]));
+        assert_eq!(
+            (taped[0].port, &taped[0].bytes[..]),
+            (20_000, &[1; 172][..])
+        );
     }
 
     #[test]

@@ -77,7 +77,9 @@ impl Told {
 /// What a line says, whenever it was made. An utterance begins and ends once, wherever that was.
 fn essence(line: &str) -> Option<String> {
     let line: Value = serde_json::from_str(line).ok()?;
-    let event = line["event"].as_str().filter(|&event| event != "transcript")?;
+    let event = line["event"]
+        .as_str()
+        .filter(|&event| event != "transcript")?;
     if let Some(utterance) = line["utterance_id"].as_str() {
         return Some(format!("{event} {utterance}"));
     }

@@ -129,7 +129,6 @@ fn stateless((id, spooled): (Arc<str>, Vec<SpooledPart>)) -> FoundCall {
         state: None,
         saved_at: Instant::now(),
         saved_at_tick: None,
-        taped: Vec::new(),
         is_started: true,
         audio: Vec::new(),
         spooled,

@@ -8,7 +8,7 @@ use tracing::warn;
 use crate::config::File;
 use crate::io::checkpoint::FoundCall;
 use crate::io::checkpoint_store::{CheckpointStore, CheckpointThread, StoreError};
-use crate::io::tape::{self, Tape};
+use crate::io::tape::{self, Tape, Taped};
 
 /// What the workers' checkpoints are kept in, if they are.
 pub(super) struct CallState(Option<Kept>);
@@ -32,12 +32,9 @@ impl CallState {
         let Some(directory) = directory.or_else(with_spool) else {
             return Ok((Self(None), Vec::new()));
         };
-        let (store, thread, mut found) = CheckpointStore::open(&directory)?;
+        let (store, thread, found) = CheckpointStore::open(&directory)?;
         let in_memory = env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
         let tapes = in_memory.map(|directory| directory.join("tapes"));
-        if let Some(tapes) = &tapes {
-            tape::hand_out(tapes, &mut found);
-        }
         let kept = Kept {
             directory,
             store,
@@ -52,11 +49,22 @@ impl CallState {
         self.0.as_ref().map(|kept| kept.store.clone())
     }
 
+    /// What the daemon before has read last; to be asked before there are tapes of this one.
+    pub(super) fn taped(&self) -> Vec<Taped> {
+        let directory = self.0.as_ref().and_then(|kept| kept.tapes.as_ref());
+        directory.map_or_else(Vec::new, |directory| tape::read(directory))
+    }
+
     /// The tape of a worker, if it is to have one. Without it calls go on; a crash costs more of them.
     pub(super) fn tape(&self, worker: usize) -> Option<Tape> {
         let directory = self.0.as_ref()?.tapes.as_ref()?;
         Tape::open(directory, worker)
-            .inspect_err(|error| warn!(%error, directory = %directory.display(), "datagrams are not kept: a crash would lose those of the last moment"))
+            .inspect_err(|error| {
+                warn!(
+                    %error, directory = %directory.display(),
+                    "datagrams are not kept: a crash would lose those of the last moment"
+                );
+            })
             .ok()
     }
 

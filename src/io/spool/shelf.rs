@@ -204,9 +204,7 @@ impl Shelf {
         let mut parts = self.parts.iter();
         let (&oldest, part) = parts.find(|(_, part)| !part.is_taken)?;
         let age = part.age_then + now.saturating_duration_since(part.put_at);
-        (age > max_age)
-            .then(|| self.remove(oldest))
-            .flatten()
+        (age > max_age).then(|| self.remove(oldest)).flatten()
     }
 
     /// Bytes on the disk.
