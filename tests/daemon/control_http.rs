@@ -2,18 +2,16 @@
 
 #![expect(clippy::disallowed_types, reason = "tests use real sockets")]
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::support::control::{Client, read_answer};
+use crate::support::{Daemon, wait_for};
 use callscribe::service::config::ServiceConfig;
 use serde_json::{Value, json};
-use support::control::{Client, read_answer};
-use support::{Daemon, wait_for};
 
 fn daemon(more: String) -> (Daemon, Client) {
     let daemon = Daemon::start_with(4, ServiceConfig::default(), |_| more);

@@ -7,19 +7,17 @@
     reason = "tests use real sockets, and what fails here fails the test"
 )]
 
-mod support;
-
 use std::fs;
 use std::net::UdpSocket;
 use std::time::Duration;
 
+use crate::support::control::{Client, address};
+use crate::support::{Daemon, Speech, line_of, run_sender, wait_for};
 use callscribe::service::config::ServiceConfig;
 use callscribe::service::fault::{Action, At, Fault, Which};
 use callscribe::service::gate::Credentials;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use support::control::{Client, address};
-use support::{Daemon, Speech, line_of, run_sender, wait_for};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_callscribe");
 const SOON: Duration = Duration::from_secs(30);

@@ -2,18 +2,16 @@
 
 #![expect(clippy::disallowed_types, reason = "tests use real sockets")]
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::net::UdpSocket;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use crate::support::control::{Client, address};
+use crate::support::{Daemon, Speech, balanced, run_sender};
 use callscribe::service::config::ServiceConfig;
 use serde_json::{Value, json};
-use support::control::{Client, address};
-use support::{Daemon, Speech, balanced, run_sender};
 
 const CALLSCRIBE: &str = env!("CARGO_BIN_EXE_callscribe");
 const MINUTE: Duration = Duration::from_secs(60);

@@ -6,24 +6,22 @@
     reason = "tests use real sockets, and what fails here fails the test"
 )]
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::support::control::{Client, address};
+use crate::support::metrics::{Metrics, families};
+use crate::support::{Daemon, Speech, run_sender};
 use callscribe::service::config::ServiceConfig;
 use callscribe::service::gate::{Credentials, User};
 use serde_json::json;
-use support::control::{Client, address};
-use support::metrics::{Metrics, families};
-use support::{Daemon, Speech, run_sender};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_callscribe");
 const SOON: Duration = Duration::from_secs(30);
-const DASHBOARD: &str = include_str!("../dashboards/callscribe.json");
-const ALERTS: &str = include_str!("../dashboards/alerts.yml");
-const DOCUMENT: &str = include_str!("../docs/metrics.md");
+const DASHBOARD: &str = include_str!("../../dashboards/callscribe.json");
+const ALERTS: &str = include_str!("../../dashboards/alerts.yml");
+const DOCUMENT: &str = include_str!("../../docs/metrics.md");
 
 /// A daemon that fetches its tokens from the service.
 fn daemon() -> Daemon {
@@ -52,7 +50,7 @@ fn call_is_counted_from_its_packets_to_its_text() {
     let client = Client::of(&daemon);
     let before = Metrics::of(&client);
     assert_eq!(before.value("callscribe_calls_begun_total", ""), 0.0);
-    assert_eq!(before.value("callscribe_ports", ""), 7.0);
+    assert_eq!(before.value("callscribe_ports", ""), 8.0);
 
     let call = client.register(&json!({"id": "secret-call", "legs": [{"role": "AGENT"}, {}]}));
     assert_eq!(
@@ -116,7 +114,7 @@ fn stray_datagrams_are_counted_by_cause() {
         stranger.send_to(datagram, to).unwrap();
     }
     let client = Client::of(&daemon);
-    let counted = support::wait_for(SOON, || {
+    let counted = crate::support::wait_for(SOON, || {
         let metrics = Metrics::of(&client);
         let of = |cause: &str| {
             metrics.value(
@@ -156,7 +154,7 @@ fn alert_rules_are_accepted_and_each_fires_for_what_it_is_about() {
     promtool(&["check", "rules", "dashboards/alerts.yml"]);
     promtool(&["test", "rules", "tests/alerts/rules.yml"]);
     let rules: BTreeSet<&str> = words_behind(ALERTS, "- alert: ");
-    let tested: BTreeSet<&str> = words_behind(include_str!("alerts/rules.yml"), "- alertname: ");
+    let tested: BTreeSet<&str> = words_behind(include_str!("../alerts/rules.yml"), "- alertname: ");
     assert_eq!(rules, tested);
 }
 

@@ -5,18 +5,16 @@
     reason = "tests of the whole program live in real time, with real sockets"
 )]
 
-mod support;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::support::{Daemon, Speech, line_of, run_sender, wait_for};
 use callscribe::service::config::ServiceConfig;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use support::{Daemon, Speech, line_of, run_sender, wait_for};
 
 const CALLSCRIBE: &str = env!("CARGO_BIN_EXE_callscribe");
 const PATIENCE: Duration = Duration::from_secs(30);
