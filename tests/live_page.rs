@@ -167,8 +167,8 @@ fn two_live_calls_say_what_is_wrong_with_them_and_fit_a_phone() {
     ] {
         browser.show_as(size, theme);
         assert!(browser.fits(), "{name} is wider than its window");
-        let newest = "const talk = document.querySelector('.talk'); \
-                      return talk.scrollHeight - talk.scrollTop - talk.clientHeight < 40;";
+        let newest = "return [...document.querySelectorAll('.talk')].every(talk => \
+                      talk.scrollHeight - talk.scrollTop - talk.clientHeight < 40);";
         let is_in_view = || (browser.run(newest) == true).then_some(());
         wait_for(PATIENCE, is_in_view).expect("the newest text is in view");
         browser.picture(name);
