@@ -1,6 +1,10 @@
 //! Calls that are registered: from the request to the last word, on real sockets.
 
-#![expect(clippy::disallowed_types, reason = "tests use real sockets")]
+#![expect(
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    reason = "tests use real sockets, and what fails here fails the test"
+)]
 
 use std::collections::BTreeSet;
 use std::net::UdpSocket;
@@ -298,4 +302,100 @@ fn rtp_packet(number: u16) -> Vec<u8> {
     packet.extend(7_u32.to_be_bytes());
     packet.extend([0xFF; 160]);
     packet
+}
+
+/// The state of each leg's session, in the order of the legs.
+fn sessions(call: &Value) -> Vec<String> {
+    let legs = call["legs"].as_array().into_iter().flatten();
+    let states = legs.map(|leg| {
+        leg["session"]["state"]
+            .as_str()
+            .unwrap_or("none")
+            .to_owned()
+    });
+    states.collect()
+}
+
+/// What `callscribe calls` prints.
+fn calls_command(daemon: &Daemon) -> String {
+    let mut command = Command::new(CALLSCRIBE);
+    let socket = daemon.folder.path().join("control.sock");
+    let output = command.arg("calls").arg("--socket").arg(socket).output();
+    String::from_utf8(output.unwrap().stdout).unwrap()
+}
+
+#[test]
+fn leg_that_waits_for_the_quota_is_told_from_the_one_whose_session_is_open() {
+    let one_session = "max-sessions = 1";
+    let daemon = Daemon::start_asking(one_session, 4, ServiceConfig::default(), |_| String::new());
+    let client = Client::of(&daemon);
+    let call = client.register(&two_legs("two"));
+    assert_eq!(sessions(&call), ["none", "none"]);
+    let legs = [0, 1].map(|channel| {
+        let stream = channel + 1;
+        let seconds = 4;
+        let file = Speech { stream, seconds }.write_wav(daemon.folder.path());
+        let channel = usize::from(channel);
+        format!("--leg={}@{}", file.display(), address(&call, channel))
+    });
+    let sender = thread::spawn(move || {
+        run_sender(CALLSCRIBE, &["send", &legs[0], &legs[1]], MINUTE);
+    });
+    let shown = client.wait_until("two", |call| {
+        let mut states = sessions(call);
+        states.sort();
+        states == ["open", "waiting"]
+    });
+    let legs = shown["legs"].as_array().unwrap();
+    assert!(
+        legs.iter().all(|leg| leg["session"]["for_ms"].is_u64()),
+        "{shown}"
+    );
+    let table = calls_command(&daemon);
+    assert!(
+        table.contains("  open\n") && table.contains("waits for quota, "),
+        "{table}"
+    );
+    sender.join().unwrap();
+    client.wait_until("two", |call| sessions(call) == ["ended", "ended"]);
+}
+
+#[test]
+fn leg_whose_recogniser_is_away_says_why_until_its_text_is_there() {
+    let address_of_service = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let asr = format!("endpoint = \"ws://{address_of_service}\"\ngive-up-after-ms = 1000\n");
+    let spool = |_: &[u16]| "[spool]\ndirectory = \"{folder}/spool\"\n".to_owned();
+    let daemon = Daemon::start_asking(&asr, 2, ServiceConfig::default(), spool);
+    let client = Client::of(&daemon);
+    let call = client.register(&json!({"id": "away", "legs": [{"role": "AGENT"}]}));
+    let speech = Speech {
+        stream: 1,
+        seconds: 2,
+    };
+    let file = speech.write_wav(daemon.folder.path());
+    let leg = format!("--leg={}@{}", file.display(), address(&call, 0));
+    let sender = thread::spawn(move || run_sender(CALLSCRIBE, &["send", &leg], MINUTE));
+    let shown = client.wait_until("away", |call| {
+        let session = &call["legs"][0]["session"];
+        session["state"] == "retrying" && session["tries"].as_u64() > Some(1)
+    });
+    let reason = shown["legs"][0]["session"]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("cannot reach 127.0.0.1:"), "{reason}");
+    let table = calls_command(&daemon);
+    assert!(table.contains("retrying after try "), "{table}");
+    assert!(table.contains("cannot reach 127.0.0.1:"), "{table}");
+    sender.join().unwrap();
+    let shown = client.wait_until("away", |call| sessions(call) == ["spooled"]);
+    assert_eq!(shown["legs"][0]["parts_spooled"], 1);
+    assert!(calls_command(&daemon).contains("  1 on disk\n"));
+
+    let _back = crate::support::Recogniser::start_as(ServiceConfig {
+        listen: address_of_service,
+        ..ServiceConfig::default()
+    });
+    let shown = client.wait_until("away", |call| sessions(call) == ["ended"]);
+    assert!(shown["legs"][0]["parts_spooled"].is_null(), "{shown}");
 }

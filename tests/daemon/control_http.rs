@@ -1,12 +1,17 @@
 //! The control API against clients that are wrong, slow, foreign or many.
 
-#![expect(clippy::disallowed_types, reason = "tests use real sockets")]
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests use real sockets, and what fails here fails the test"
+)]
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::control::{Client, read_answer};
 use crate::support::{Daemon, wait_for};
@@ -190,6 +195,32 @@ fn socket_has_the_configured_mode_and_goes_with_the_daemon() {
 }
 
 #[test]
+fn sockets_belong_to_the_configured_group() {
+    // Only root may give a file to a group that it is not in.
+    let ours = rustix::process::getegid();
+    let group = if ours.is_root() { 4711 } else { ours.as_raw() };
+    let more = format!("socket-group = \"{group}\"\n");
+    let (daemon, client) = daemon(format!("[control]\n{more}"));
+    client.ask("GET", "/v1/calls", &Value::Null);
+    let owner = |socket: &str| {
+        let socket = daemon.folder.path().join(socket);
+        std::fs::metadata(socket).unwrap().gid()
+    };
+    assert_eq!(owner("control.sock"), group);
+
+    let folder = tempfile::tempdir().unwrap();
+    let config = callscribe::config::file::Events {
+        socket: folder.path().join("events.sock"),
+        socket_group: Some(group.to_string()),
+        ..Default::default()
+    };
+    let (publisher, thread) = callscribe::io::publisher::start(&config, None, None).unwrap();
+    assert_eq!(std::fs::metadata(&config.socket).unwrap().gid(), group);
+    drop(publisher);
+    thread.join();
+}
+
+#[test]
 fn calls_command_shows_a_line_for_each_leg() {
     let (daemon, client) = daemon(String::new());
     client.register(&json!({"id": "one", "legs": [{"role": "AGENT"}, {"role": "CUSTOMER"}]}));
@@ -213,4 +244,186 @@ fn calls_command_shows_a_line_for_each_leg() {
     assert!(lines[2].contains("CUSTOMER"), "{shown}");
     let nobody = show(&daemon.folder.path().join("none.sock"));
     assert_eq!(nobody.status.code(), Some(69));
+}
+
+/// A password file with one user, `anna`, and the header that lets her in.
+fn password_file(folder: &std::path::Path) -> (std::path::PathBuf, String) {
+    let path = folder.join("users");
+    let hash = bcrypt::hash("open sesame", 10).unwrap();
+    std::fs::write(&path, format!("anna:{hash}\n")).unwrap();
+    (path, basic("anna", "open sesame"))
+}
+
+fn basic(user: &str, password: &str) -> String {
+    let encoded = data_encoding::BASE64.encode(format!("{user}:{password}").as_bytes());
+    format!("Authorization: Basic {encoded}\r\n")
+}
+
+/// The first bytes of an answer over TCP, its body as far as it came within the same moment.
+fn get(port: u16, path: &str, headers: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: pbx.example\r\n{headers}Connection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = vec![0; 4096];
+    let len = stream.read(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer[..len]).into_owned()
+}
+
+#[test]
+fn page_on_an_address_of_the_network_is_for_those_with_a_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let (users, right) = password_file(folder.path());
+    let port = free_port();
+    let (daemon, client) = daemon(format!(
+        "[control]\nlisten = \"0.0.0.0:{port}\"\npassword-file = {users:?}\n"
+    ));
+    client.ask("GET", "/v1/calls", &Value::Null);
+    let wrong = basic("anna", "close sesame");
+    let nobody = basic("bert", "open sesame");
+    for path in [
+        "/",
+        "/live",
+        "/history",
+        "/metrics",
+        "/v1/calls",
+        "/v1/status",
+        "/nothing",
+    ] {
+        for refused in ["", "Authorization: Bearer x\r\n"] {
+            let answer = get(port, path, refused);
+            assert!(answer.starts_with("HTTP/1.1 401 "), "{path}: {answer}");
+            assert!(
+                answer.contains("www-authenticate: Basic realm="),
+                "{answer}"
+            );
+            assert!(!answer.contains("<html"), "{answer}");
+        }
+        let answer = get(port, path, &right);
+        let expected = if path == "/nothing" { "404" } else { "200" };
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {expected} ")),
+            "{path}: {answer}"
+        );
+    }
+    for refused in [&wrong, &nobody] {
+        assert!(get(port, "/live", refused).starts_with("HTTP/1.1 401 "));
+    }
+    assert!(get(port, "/live", &right).contains("text/event-stream"));
+    let foreign = format!("{right}Origin: https://elsewhere.example\r\n");
+    assert!(get(port, "/v1/calls", &foreign).starts_with("HTTP/1.1 403 "));
+    // The Unix socket has its permissions instead.
+    assert_eq!(client.ask("GET", "/v1/calls", &Value::Null).status, 200);
+    let log = daemon.log();
+    assert!(log.contains("wrong passwords were given"), "{log}");
+    assert!(!log.contains("sesame"), "{log}");
+}
+
+#[test]
+fn guessing_is_slow_and_keeps_nobody_out_who_was_let_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let (users, right) = password_file(folder.path());
+    let port = free_port();
+    let (_daemon, client) = daemon(format!(
+        "[control]\nlisten = \"127.0.0.1:{port}\"\npassword-file = {users:?}\n"
+    ));
+    client.ask("GET", "/v1/calls", &Value::Null);
+    assert!(get(port, "/v1/status", &right).starts_with("HTTP/1.1 200 "));
+    let until = Instant::now() + Duration::from_secs(2);
+    let guessers: Vec<_> = (0..16)
+        .map(|guesser| {
+            std::thread::spawn(move || {
+                let mut guesses = 0;
+                while Instant::now() < until {
+                    let guess = basic("anna", &format!("{guesser} {guesses}"));
+                    assert!(get(port, "/metrics", &guess).starts_with("HTTP/1.1 401 "));
+                    guesses += 1;
+                }
+                guesses
+            })
+        })
+        .collect();
+    let begun = Instant::now();
+    let mut looks = 0;
+    while Instant::now() < until {
+        assert!(get(port, "/v1/status", &right).starts_with("HTTP/1.1 200 "));
+        looks += 1;
+    }
+    let guesses: u32 = guessers
+        .into_iter()
+        .map(|thread| thread.join().unwrap())
+        .sum();
+    let took = begun.elapsed();
+    eprintln!("16 clients made {guesses} guesses in {took:?}; meanwhile {looks} looks by anna");
+    assert!(
+        f64::from(guesses) < took.as_secs_f64() * 5.0 + 1.0,
+        "{guesses} in {took:?}"
+    );
+    assert!(looks > 20, "{looks}");
+}
+
+#[test]
+fn address_of_the_network_without_passwords_stops_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("callscribe.toml");
+    let users = folder.path().join("users");
+    let with_users = format!("listen = \"0.0.0.0:8089\"\npassword-file = {users:?}\n");
+    let cases = [
+        (
+            "listen = \"0.0.0.0:8089\"\n",
+            None,
+            78,
+            "expected a loopback address",
+        ),
+        (
+            "listen = \"[::]:8089\"\n",
+            None,
+            78,
+            "expected a loopback address",
+        ),
+        (
+            "password-file = \"/x\"\n",
+            None,
+            78,
+            "goes with control.listen",
+        ),
+        (&*with_users, None, 78, "cannot read control.password-file"),
+        (&*with_users, Some(""), 78, "names nobody"),
+        (
+            &*with_users,
+            Some("anna:plain\n"),
+            78,
+            "users:1: expected USER:HASH",
+        ),
+    ];
+    for (control, passwords, code, says) in cases {
+        if let Some(passwords) = passwords {
+            std::fs::write(&users, passwords).unwrap();
+        }
+        let first = crate::support::free_ports(2);
+        let text = format!(
+            "[rtp]\nbind-address = \"127.0.0.1\"\nport-range = \"{first}-{}\"\n\
+             [asr]\nendpoint = \"ws://127.0.0.1:1\"\n[events]\nsocket = {:?}\n\
+             [journal]\npath = {:?}\n[control]\n{control}",
+            first + 1,
+            folder.path().join("events.sock"),
+            folder.path().join("journal.db"),
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_callscribe"));
+        let run = command.args(["run", "-c"]).arg(&config).output().unwrap();
+        let said = String::from_utf8_lossy(&run.stderr);
+        assert_eq!(run.status.code(), Some(code), "{control}: {said}");
+        assert!(said.contains(says), "{control}: {said}");
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
 }

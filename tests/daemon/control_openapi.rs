@@ -125,6 +125,7 @@ fn document_is_true_and_complete() {
     }
     auditor.expect(200, "DELETE", CALL, "a", &Value::Null);
     end_in_mid_word(&auditor, &mut daemon);
+    let auditor = speak_in_vain(auditor);
 
     assert_eq!(auditor.document.unseen(), Vec::<String>::new());
 }
@@ -149,6 +150,36 @@ fn be_heard_beside_a_stranger(auditor: &Auditor, daemon: &Daemon, call: &Value) 
         .wait_until("a", |call| !call["legs"][0]["health"].is_null());
     let shown = auditor.expect(200, "GET", CALL, "a", &Value::Null);
     assert_eq!(shown["legs"][0]["health"], "source_rejected");
+}
+
+/// A daemon without a recogniser says how its sessions fare.
+fn speak_in_vain(auditor: Auditor) -> Auditor {
+    let asr = "endpoint = \"ws://127.0.0.1:1\"\ngive-up-after-ms = 1000\n";
+    let spool = |_: &[u16]| "[spool]\ndirectory = \"{folder}/spool\"\n".to_owned();
+    let daemon = Daemon::start_asking(asr, 2, ServiceConfig::default(), spool);
+    let auditor = Auditor {
+        client: Client::of(&daemon),
+        document: auditor.document,
+    };
+    let call = auditor.expect(201, "POST", CALLS, "", &json!({"id": "c", "legs": [{}]}));
+    let speech = Speech {
+        stream: 3,
+        seconds: 2,
+    };
+    let file = speech.write_wav(daemon.folder.path());
+    let leg = format!("--leg={}@{}", file.display(), address(&call, 0));
+    let send = move || run_sender(env!("CARGO_BIN_EXE_callscribe"), &["send", &leg], MINUTE);
+    let sender = thread::spawn(send);
+    auditor
+        .client
+        .wait_until("c", |call| call["legs"][0]["session"]["tries"].is_u64());
+    auditor.expect(200, "GET", CALL, "c", &Value::Null);
+    sender.join().unwrap();
+    auditor
+        .client
+        .wait_until("c", |call| call["legs"][0]["parts_spooled"].is_u64());
+    auditor.expect(200, "GET", CALL, "c", &Value::Null);
+    auditor
 }
 
 /// Whoever does not wait for the last words is told that they follow.

@@ -43,8 +43,12 @@ impl Fixture {
             backlog_lines,
             ..Events::default()
         };
-        let (publisher, thread) =
-            publisher::start(&config, Some(Journal::open(settings(journal))), None).unwrap();
+        let (publisher, thread) = publisher::start(
+            &config,
+            Some(Journal::open(settings(journal)).unwrap()),
+            None,
+        )
+        .unwrap();
         Self {
             publisher,
             thread,
@@ -346,6 +350,44 @@ fn peak_kib(process: &Child) -> u64 {
         .trim_end_matches(" kB")
         .parse()
         .unwrap()
+}
+
+#[test]
+fn second_daemon_on_one_journal_is_refused_at_its_start_and_the_first_goes_on() {
+    let scene = Scene::prepare();
+    let mut daemon = scene.start_daemon();
+    wait_for(PATIENCE, || UnixStream::connect(&scene.socket).ok()).unwrap();
+    let mut reader = Reader::oldest(&scene.socket);
+    assert_eq!(reader.line()["event"], "hello");
+
+    // Another everything, but the journal.
+    let other = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(scene.folder.path().join("callscribe.toml")).unwrap();
+    let range = |first: u16| format!("{first}-{}", first + 2 * LEGS - 1);
+    let socket = other.path().join("events.sock");
+    let text = text
+        .replace(&range(scene.first_port), &range(free_ports(2 * LEGS)))
+        .replace(scene.socket.to_str().unwrap(), socket.to_str().unwrap());
+    fs::write(other.path().join("callscribe.toml"), text).unwrap();
+    let refused = Command::new(env!("CARGO_BIN_EXE_callscribe"))
+        .args(["run", "-c"])
+        .arg(other.path().join("callscribe.toml"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(71), "{said}");
+    let sentence = "is used by another daemon; stop that one, or give each its own journal.path";
+    assert!(said.contains(sentence), "{said}");
+    assert!(!socket.exists(), "it came to nothing");
+
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    // One that was killed leaves no lock behind.
+    let mut next = scene.start_daemon();
+    wait_for(PATIENCE, || UnixStream::connect(&scene.socket).ok()).unwrap();
+    assert_eq!(Reader::oldest(&scene.socket).line()["event"], "hello");
+    next.kill().unwrap();
+    next.wait().unwrap();
 }
 
 #[test]

@@ -39,7 +39,8 @@ fn daemon() -> Daemon {
     };
     Daemon::start_with(4, service, |_| {
         "[asr.iam]\nendpoint = \"http://{recogniser}\"\ndomain = \"d\"\nuser = \"u\"\n\
-         password-file = \"{folder}/password\"\nproject = \"x\"\n"
+         password-file = \"{folder}/password\"\nproject = \"x\"\n\
+         [spool]\ndirectory = \"{folder}/spool\"\n"
             .to_owned()
     })
 }
@@ -99,8 +100,98 @@ fn call_is_counted_from_its_packets_to_its_text() {
     assert!(after.value("callscribe_tick_lag_seconds_count", "") > 400.0);
     assert!(after.value("callscribe_token_remaining_seconds", "") > 80_000.0);
     assert!(after.value("callscribe_lines_total", "") >= 5.0);
+    assert!(after.value("callscribe_journal_commit_seconds_count", "") >= 1.0);
+    assert!(after.value("callscribe_journal_bytes", "") > 4096.0);
+    let oldest = after.value("callscribe_journal_oldest_seconds", "");
+    assert!((3.0..30.0).contains(&oldest), "{oldest}");
+    assert!(after.value("callscribe_disk_free_bytes", "store=\"spool\"") > 1e6);
+    assert_eq!(after.value("callscribe_spool_parts_kept_total", ""), 0.0);
     assert!(!after.text.contains("secret-call"), "no label names a call");
     assert_names(&after.families());
+}
+
+/// A daemon whose recogniser is away, with a spool, and where the recogniser would be.
+fn daemon_alone() -> (Daemon, std::net::SocketAddr) {
+    let address = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let asr = format!("endpoint = \"ws://{address}\"\ngive-up-after-ms = 1000\n");
+    let more = |ports: &[u16]| {
+        format!(
+            "[spool]\ndirectory = \"{{folder}}/spool\"\n{}",
+            crate::support::line_of(ports)
+        )
+    };
+    let daemon = Daemon::start_asking(&asr, 1, ServiceConfig::default(), more);
+    (daemon, address)
+}
+
+fn speak(daemon: &Daemon, stream: u16) {
+    let speech = Speech { stream, seconds: 2 };
+    let file = speech.write_wav(daemon.folder.path());
+    let to = format!("--to=127.0.0.1:{}", daemon.ports[0]);
+    run_sender(PROGRAM, &["send", file.to_str().unwrap(), &to], SOON);
+}
+
+#[test]
+fn what_waits_on_disk_is_counted_until_it_has_its_text() {
+    let (daemon, address) = daemon_alone();
+    let client = Client::of(&daemon);
+    speak(&daemon, 1);
+    let of = |name: &str| Metrics::of(&client).value(name, "");
+    let kept = crate::support::wait_for(SOON, || {
+        (of("callscribe_spool_parts") == 1.0).then(|| Metrics::of(&client))
+    });
+    let kept = kept.expect("a part waits");
+    assert_eq!(kept.value("callscribe_spool_parts_kept_total", ""), 1.0);
+    let bytes = kept.value("callscribe_spool_bytes", "");
+    assert!((16_000.0..40_000.0).contains(&bytes), "{bytes}");
+    let oldest = kept.value("callscribe_spool_oldest_seconds", "");
+    assert!((1.0..30.0).contains(&oldest), "{oldest}");
+    let status = client.ask("GET", "/v1/status", &json!(null)).body;
+    assert_eq!(status["spool"]["parts"], 1, "{status}");
+
+    let _back = crate::support::Recogniser::start_as(ServiceConfig {
+        listen: address,
+        ..ServiceConfig::default()
+    });
+    let is_empty = || (of("callscribe_spool_parts") == 0.0).then_some(());
+    crate::support::wait_for(SOON, is_empty).expect("the part has its text");
+    let done = Metrics::of(&client);
+    assert_eq!(done.value("callscribe_spool_oldest_seconds", ""), 0.0);
+    assert_eq!(done.value("callscribe_spool_bytes", ""), 0.0);
+    assert_eq!(done.value("callscribe_transcripts_late_total", ""), 1.0);
+    let given_up = |cause: &str| {
+        let cause = format!("cause=\"{cause}\"");
+        done.value("callscribe_spool_parts_given_up_total", &cause)
+    };
+    assert_eq!(given_up("too_old") + given_up("not_written"), 0.0);
+}
+
+#[test]
+fn spool_that_cannot_be_written_is_counted_and_so_is_what_it_costs() {
+    let (mut daemon, _) = daemon_alone();
+    let client = Client::of(&daemon);
+    assert_eq!(
+        Metrics::of(&client).value("callscribe_spool_failed", ""),
+        0.0
+    );
+    std::fs::remove_dir_all(daemon.folder.path().join("spool")).unwrap();
+    speak(&daemon, 1);
+    let gap = daemon.wait_for("gap", SOON);
+    let detail = gap["detail"].as_str().unwrap();
+    assert!(detail.contains("could not be kept on disk"), "{gap}");
+    let failed = crate::support::wait_for(SOON, || {
+        let metrics = Metrics::of(&client);
+        let cause = "cause=\"not_written\"";
+        let given_up = metrics.value("callscribe_spool_parts_given_up_total", cause);
+        (given_up == 1.0).then_some(metrics)
+    });
+    let failed = failed.expect("it is counted");
+    assert_eq!(failed.value("callscribe_spool_failed", ""), 1.0);
+    assert!(failed.value("callscribe_spool_write_failures_total", "") >= 1.0);
+    assert_eq!(failed.value("callscribe_checkpoints_failed", ""), 1.0);
 }
 
 /// Whoever sends where nobody expects it is counted by cause.

@@ -7,8 +7,13 @@
     reason = "tests use real sockets, and what fails here fails the test"
 )]
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::net::UdpSocket;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::support::control::{Client, address};
@@ -16,7 +21,7 @@ use crate::support::{Daemon, Speech, line_of, run_sender, wait_for};
 use callscribe::service::config::ServiceConfig;
 use callscribe::service::fault::{Action, At, Fault, Which};
 use callscribe::service::gate::Credentials;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_callscribe");
@@ -217,4 +222,116 @@ fn each_log_line_of_a_call_has_its_id() {
     seen.sort();
     seen.dedup();
     assert_eq!(seen.len(), about_calls.len(), "{seen:?} in\n{log}");
+}
+
+/// A stand-in for the system's journal, in the place where the daemon sees it.
+struct Journald {
+    socket: UnixDatagram,
+    folder: tempfile::TempDir,
+}
+
+impl Journald {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = UnixDatagram::bind(folder.path().join("socket")).unwrap();
+        socket.set_read_timeout(Some(SOON)).unwrap();
+        Self { socket, folder }
+    }
+
+    /// A daemon whose standard error is, as it believes, a stream of this journal.
+    fn run(&self, config: &Path) -> Child {
+        let stderr = File::create(self.folder.path().join("stderr")).unwrap();
+        let place = stderr.metadata().unwrap();
+        let scene = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal && \
+                     mount --bind \"$1\" /run/systemd/journal && exec \"$2\" run -c \"$3\"";
+        Command::new("unshare")
+            .args(["--map-root-user", "--mount", "sh", "-c", scene, "sh"])
+            .args([self.folder.path(), Path::new(PROGRAM), config])
+            .env("JOURNAL_STREAM", format!("{}:{}", place.dev(), place.ino()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr)
+            .spawn()
+            .unwrap()
+    }
+
+    /// The fields of the next entry with this message.
+    #[track_caller]
+    fn wait_for(&self, message: &str) -> BTreeMap<String, String> {
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let len = self.socket.recv(&mut buffer).unwrap_or_else(|error| {
+                let said = fs::read_to_string(self.folder.path().join("stderr")).unwrap();
+                panic!("no {message:?}: {error}\n{said}")
+            });
+            let entry = fields(&buffer[..len]);
+            if entry.get("MESSAGE").is_some_and(|text| text == message) {
+                return entry;
+            }
+        }
+    }
+}
+
+/// The journal's native protocol: `NAME=value`, or the name, a length and so many bytes.
+fn fields(mut entry: &[u8]) -> BTreeMap<String, String> {
+    let mut fields = BTreeMap::new();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    while let Some(end) = entry.iter().position(|&byte| byte == b'\n') {
+        let (line, rest) = (&entry[..end], &entry[end + 1..]);
+        match line.iter().position(|&byte| byte == b'=') {
+            Some(at) => {
+                fields.insert(text(&line[..at]), text(&line[at + 1..]));
+                entry = rest;
+            }
+            None => {
+                let len = u64::from_le_bytes(rest[..8].try_into().unwrap());
+                let (value, rest) = rest[8..].split_at(usize::try_from(len).unwrap());
+                fields.insert(text(line), text(value));
+                entry = &rest[1..];
+            }
+        }
+    }
+    fields
+}
+
+#[test]
+fn system_journal_gets_each_line_with_its_fields_and_nothing_goes_to_standard_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = crate::support::free_ports(2);
+    let socket = folder.path().join("events.sock");
+    let config = folder.path().join("callscribe.toml");
+    let text = format!(
+        "[rtp]\nbind-address = \"127.0.0.1\"\nport-range = \"{first}-{}\"\n\
+         [asr]\nendpoint = \"ws://127.0.0.1:1\"\n[events]\nsocket = {socket:?}\n\
+         [journal]\npath = {:?}\n[[line]]\nname = \"line\"\nlegs = [{{ port = {first} }}]\n",
+        first + 1,
+        folder.path().join("journal.db"),
+    );
+    fs::write(&config, text).unwrap();
+    let journald = Journald::start();
+    let mut daemon = journald.run(&config);
+    let ready = journald.wait_for("ready");
+    assert_eq!(ready["PRIORITY"], "5", "{ready:?}");
+    assert_eq!(ready["SYSLOG_IDENTIFIER"], "callscribe");
+    assert!(ready["RTP"].starts_with("127.0.0.1:"), "{ready:?}");
+    assert!(ready["VERSION"].contains('.') && ready.contains_key("CODE_LINE"));
+
+    let leg = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for sequence in 0_u8..10 {
+        let head = [0x80, 0, 0, sequence, 0, 0, 0, 0, 0, 0, 0, 9];
+        let mut packet = [&head[..], &[0xff; 160]].concat();
+        packet[4..8].copy_from_slice(&(u32::from(sequence) * 160).to_be_bytes());
+        leg.send_to(&packet, ("127.0.0.1", first)).unwrap();
+    }
+    let began = journald.wait_for("call began");
+    assert!(began["CALL_ID"].starts_with("line"), "{began:?}");
+    assert_eq!((&*began["LEGS"], &*began["PRIORITY"]), ("1", "5"));
+    kill_process(Pid::from_child(&daemon), Signal::TERM).unwrap();
+    let ended = journald.wait_for("call ended");
+    assert_eq!(ended["CALL_ID"], began["CALL_ID"]);
+    assert_eq!(ended["REASON"], "shutdown", "{ended:?}");
+    let ended = wait_for(SOON, || daemon.try_wait().unwrap());
+    assert!(ended.is_some_and(|status| status.success()));
+    let said = fs::read_to_string(journald.folder.path().join("stderr")).unwrap();
+    assert_eq!(said, "");
 }
