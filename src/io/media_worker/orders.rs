@@ -175,7 +175,7 @@ impl Worker {
         WorkerFigures {
             census: self.switchboard.census(now),
             meter: self.meter.clone(),
-            fragment_delay: self.recognitions.fragment_delay(),
+            delays: self.recognitions.delays(),
         }
     }
 
