@@ -1,12 +1,10 @@
 //! The parts that wait for the recogniser: a file each, and what is known of them in memory.
 
-#![expect(clippy::disallowed_methods, reason = "parts on the shelf grow old")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -29,9 +27,7 @@ pub(super) struct Shelf {
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     bytes: u64,
-    /// Its age when it was put here, and when that was: the time of day may be set meanwhile.
-    age_then: Duration,
-    put_at: Instant,
+    opened_at: Timestamp,
     owner: Option<Owner>,
     reason: GapReason,
     closed: Closed,
@@ -85,11 +81,7 @@ impl Shelf {
         for path in files::with_extension(&shelf.folder, EXTENSION)? {
             match (files::number_of(&path), read_header(&path)) {
                 (Some(ordinal), Ok((header, _))) => {
-                    let bytes = fs::metadata(&path)?.len();
-                    // Of another process there is only the time of day.
-                    let age = Timestamp::now().duration_since(header.label.opened_at);
-                    let age = Duration::try_from(age).unwrap_or_default();
-                    shelf.note(ordinal, &header, bytes, None, age);
+                    shelf.note(ordinal, &header, fs::metadata(&path)?.len(), None);
                     headers.insert(ordinal, header);
                 }
                 (_, Err(error)) => {
@@ -113,7 +105,7 @@ impl Shelf {
         line.push(b'\n');
         files::replace(&self.path(ordinal), &[&line, g711])?;
         let bytes = (line.len() + g711.len()) as u64;
-        self.note(ordinal, header, bytes, owner, Duration::ZERO);
+        self.note(ordinal, header, bytes, owner);
         Ok(())
     }
 
@@ -200,11 +192,13 @@ impl Shelf {
     }
 
     /// Gives up a part that has waited for longer than `max_age`.
-    pub(super) fn give_up_aged(&mut self, max_age: Duration, now: Instant) -> Option<GivenUp> {
+    pub(super) fn give_up_aged(&mut self, max_age: Duration, now: Timestamp) -> Option<GivenUp> {
         let mut parts = self.parts.iter();
         let (&oldest, part) = parts.find(|(_, part)| !part.is_taken)?;
-        let age = part.age_then + now.saturating_duration_since(part.put_at);
-        (age > max_age).then(|| self.remove(oldest)).flatten()
+        let age = now.duration_since(part.opened_at);
+        (age.unsigned_abs() > max_age && age.is_positive())
+            .then(|| self.remove(oldest))
+            .flatten()
     }
 
     /// Bytes on the disk.
@@ -213,23 +207,19 @@ impl Shelf {
     }
 
     /// Parts on the shelf.
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.parts.len()
     }
 
-    fn note(
-        &mut self,
-        ordinal: u64,
-        header: &Header,
-        bytes: u64,
-        owner: Option<Owner>,
-        age_then: Duration,
-    ) {
+    /// When the part was begun that has waited longest.
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        self.parts.values().next().map(|part| part.opened_at)
+    }
+
+    fn note(&mut self, ordinal: u64, header: &Header, bytes: u64, owner: Option<Owner>) {
         let part = Waiting {
             bytes,
-            age_then,
-            put_at: Instant::now(),
+            opened_at: header.label.opened_at,
             owner,
             reason: header.reason,
             closed: header.closed,
@@ -379,9 +369,9 @@ mod tests {
         shelf
             .put(1, &header(1, 80), &[0; 80], Some(owner(1)))
             .unwrap();
-        let (hour, now) = (Duration::from_secs(3600), Instant::now());
-        assert_eq!(shelf.give_up_aged(hour, now), None);
-        let given_up = shelf.give_up_aged(hour, now + hour * 2).unwrap();
+        let (hour, opened_at) = (Duration::from_secs(3600), label("c", 1).opened_at);
+        assert_eq!(shelf.give_up_aged(hour, opened_at), None);
+        let given_up = shelf.give_up_aged(hour, opened_at + hour * 2).unwrap();
         assert_eq!(given_up.reason, GapReason::AsrUnavailable);
         assert_eq!((shelf.len(), shelf.bytes()), (0, 0));
     }
