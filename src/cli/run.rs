@@ -8,6 +8,7 @@ mod spool;
 mod state;
 
 use std::convert::Infallible;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ use crate::io::inherited::Inherited;
 use crate::io::journal::{self, Journal};
 use crate::io::logging::Logging;
 use crate::io::media_worker::{self, Assignment, Command, MediaWorker};
+use crate::io::pressure::Pressure;
 use crate::io::provider::Provider;
 use crate::io::publisher;
 use crate::io::recogniser::Recogniser;
@@ -119,23 +121,25 @@ async fn supervise(
     let settings = Arc::new(config.switchboard()?);
     let mut workers = Vec::new();
     let (state, found) = CallState::open(config)?;
-    let (audio, parts) = CallAudio::open(config, &provider, &publisher);
+    let pressure = Pressure::default();
+    let (audio, parts) = CallAudio::open(config, &provider, &publisher, &pressure);
     let found = if audio.is_kept() {
         spool::reunite(found, parts, history.as_ref())
     } else {
         found
     };
     drop(history);
-    for (number, share) in assignment::divide(config, sockets, found)
-        .into_iter()
-        .enumerate()
-    {
+    let shares = assignment::divide(config, sockets, found);
+    let shared_by = NonZeroUsize::new(shares.len()).unwrap_or(NonZeroUsize::MIN);
+    for (number, share) in shares.into_iter().enumerate() {
         let assignment = Assignment {
             share,
             settings: Arc::clone(&settings),
             tick: config.rtp.tick_ms.duration(),
             checkpoints: state.store(),
             spool: audio.spool(),
+            workers: shared_by,
+            pressure: pressure.clone(),
         };
         let provider = Arc::clone(&provider);
         let make = move || Recogniser::new(provider);

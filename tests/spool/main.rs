@@ -15,6 +15,7 @@ mod account;
 mod chaos;
 mod kill;
 mod outage;
+mod overload;
 mod slow_reader;
 mod station;
 mod tokens;
