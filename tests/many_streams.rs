@@ -1,5 +1,5 @@
 //! Fifty streams at once: every text complete and on its own call, every ledger exact. A thousand silent ones: hardly any
-//! memory.
+//! memory. A program of its own, for nothing else shall want the processor meanwhile.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -23,14 +23,16 @@ use crate::config::{self, ConfigError, File, RecogniserError};
 use crate::io::checkpoint_store::StoreError;
 use crate::io::control::{self, ControlError};
 use crate::io::inherited::Inherited;
-use crate::io::journal::{self, Journal};
+use crate::io::journal::{self, Journal, JournalError};
 use crate::io::logging::Logging;
 use crate::io::media_worker::{self, Assignment, Command, MediaWorker};
+use crate::io::metrics::Disks;
 use crate::io::pressure::Pressure;
 use crate::io::provider::Provider;
 use crate::io::publisher;
 use crate::io::recogniser::Recogniser;
 use crate::io::sockets::{self, BindError};
+use crate::io::spool::OpenError;
 use crate::io::unix_socket::SocketError;
 use crate::io::{assignment, logging, outage, systemd};
 use crate::speech::utterance::SettingsError;
@@ -61,6 +63,10 @@ enum RunError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Bind(#[from] BindError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Spool(#[from] OpenError),
     #[error(transparent)]
     State(#[from] StoreError),
     #[error(transparent)]
@@ -114,15 +120,17 @@ async fn supervise(
     let hangup = signal(SignalKind::hangup())?;
     let provider = config.recogniser()?;
     let sockets = sockets::bind_all(&config.rtp, &mut inherited)?;
-    let journal = journal::Settings::new(&config.journal).map(Journal::open);
+    let journal = journal::Settings::new(&config.journal);
+    let journal = journal.map(Journal::open).transpose()?;
     let history = journal.as_ref().and_then(Journal::history);
+    let journal_gauge = journal.as_ref().map(Journal::gauge);
     let passed = inherited.take_listener(&config.events.socket);
     let (publisher, publisher_thread) = publisher::start(&config.events, journal, passed)?;
     let settings = Arc::new(config.switchboard()?);
     let mut workers = Vec::new();
     let (state, found) = CallState::open(config)?;
     let pressure = Pressure::default();
-    let (audio, parts) = CallAudio::open(config, &provider, &publisher, &pressure);
+    let (audio, parts) = CallAudio::open(config, &provider, &publisher, &pressure)?;
     let found = if audio.is_kept() {
         spool::reunite(found, parts, history.as_ref())
     } else {
@@ -158,6 +166,11 @@ async fn supervise(
         commands.collect(),
         Arc::clone(&provider),
         figures,
+        Disks {
+            journal: journal_gauge,
+            spool: audio.gauge(),
+            checkpoints: state.store(),
+        },
         passed,
     )?;
     let pulses = workers.iter().map(|worker| Arc::clone(&worker.pulse));
@@ -339,8 +352,13 @@ impl StopSignals {
 
 const fn exit_code(error: &RunError) -> u8 {
     match error {
-        RunError::Config(_) | RunError::Recogniser(_) | RunError::Speech(_) => exit::CONFIG,
+        RunError::Config(_)
+        | RunError::Recogniser(_)
+        | RunError::Speech(_)
+        | RunError::Control(ControlError::Passwords(_)) => exit::CONFIG,
         RunError::Bind(_)
+        | RunError::Journal(_)
+        | RunError::Spool(_)
         | RunError::State(_)
         | RunError::Socket(_)
         | RunError::Control(_)

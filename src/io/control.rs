@@ -45,7 +45,7 @@ use tracing::{debug, info};
 
 use crate::config::File;
 use crate::io::media_worker::Command;
-use crate::io::metrics::ReceivingPorts;
+use crate::io::metrics::{Disks, ReceivingPorts};
 use crate::io::provider::Provider;
 use crate::io::publisher::Figures;
 use crate::io::unix_socket::{self, Listening, Place, SocketError};
@@ -110,6 +110,7 @@ pub fn start(
     workers: Vec<mpsc::Sender<Command>>,
     recogniser: Arc<Provider>,
     publisher: Arc<Figures>,
+    disks: Disks,
     passed: Option<std::os::unix::net::UnixListener>,
 ) -> Result<ControlServer, ControlError> {
     let socket = config.control_socket();
@@ -135,6 +136,7 @@ pub fn start(
         adjustable: adjustable.clone(),
         recogniser,
         publisher,
+        disks,
         ports: ReceivingPorts {
             address: config.rtp.bind_address,
             range: config.rtp.port_range.clone(),

@@ -42,7 +42,9 @@ pub fn start(config: &Log) -> Logging {
     let json = fmt::layer().json().with_writer(std::io::stderr);
     let json = json.with_filter(dynamic_filter_fn(events_if(&is_json, true)));
     let journal = under_journald().then(tracing_journald::layer);
+    // Fields by their own names: CALL_ID, CHANNEL, REASON.
     let journal = journal.and_then(Result::ok);
+    let journal = journal.map(|journal| journal.with_field_prefix(None));
     let lines = journal.is_none().then(|| {
         let is_terminal = std::io::stderr().is_terminal();
         fmt::layer()

@@ -84,7 +84,8 @@ impl Daemon {
     }
 
     /// The same, with keys of `[rtp]` and of `[asr]`. In all of it `{recogniser}` stands for the
-    /// recogniser's address and `{folder}` for the test's folder, where `password` holds `p`.
+    /// recogniser's address and `{folder}` for the test's folder, where `password` holds `p`. Without
+    /// a table `[spool]` or `[resume]` it keeps neither audio nor calls.
     pub fn start_configured(
         rtp: &str,
         asr: &str,
@@ -103,6 +104,10 @@ impl Daemon {
         let text = text
             .replace("{recogniser}", &recogniser_at)
             .replace("{folder}", folder.path().to_str().unwrap());
+        let text = match text.contains("[spool]") || text.contains("[resume]") {
+            true => text,
+            false => text + "[spool]\nenabled = false\n[resume]\nenabled = false\n",
+        };
         fs::write(&config, text).unwrap();
         fs::write(folder.path().join("password"), "p\n").unwrap();
         let log = folder.path().join("daemon.log");
@@ -468,7 +473,8 @@ fn configuration(endpoint: &str, rtp: &str, asr: &str, socket: &Path, ports: &[u
         true => String::new(),
         false => format!("endpoint = {endpoint:?}\n"),
     };
-    let (first, last) = (ports[0], ports[ports.len() - 1]);
+    // RTCP of the last leg comes on the port after it.
+    let (first, last) = (ports[0], ports[ports.len() - 1] + 1);
     format!(
         "[rtp]\nbind-address = \"127.0.0.1\"\nport-range = \"{first}-{last}\"\n\
          idle-timeout-ms = 2000\n{rtp}\n\

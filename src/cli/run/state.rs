@@ -1,11 +1,13 @@
 //! The state of the calls between two daemons, where it is kept.
 
-use std::env;
 use std::path::PathBuf;
+
+use tracing::warn;
 
 use crate::config::File;
 use crate::io::checkpoint::FoundCall;
 use crate::io::checkpoint_store::{CheckpointStore, CheckpointThread, StoreError};
+use crate::io::state_directory;
 
 /// What the workers' checkpoints are kept in, if they are.
 pub(super) struct CallState(Option<Kept>);
@@ -18,16 +20,21 @@ struct Kept {
 
 impl CallState {
     /// Opens it, and gives the calls of the daemon before.
+    ///
+    /// # Errors
+    /// When another daemon has it, or a place that was asked for cannot be used.
     pub(super) fn open(config: &File) -> Result<(Self, Vec<FoundCall>), StoreError> {
-        let from_unit = || env::var_os("STATE_DIRECTORY").map(PathBuf::from);
-        let by_default = || from_unit().map(|directory| directory.join("calls"));
-        // The spool is of no use to a daemon that knows nothing of the calls in it.
-        let with_spool = || super::spool::directory(config).map(|spool| spool.join("calls"));
-        let directory = config.resume.directory.clone().or_else(by_default);
-        let Some(directory) = directory.or_else(with_spool) else {
+        let Some(directory) = state_directory::calls(config) else {
             return Ok((Self(None), Vec::new()));
         };
-        let (store, thread, found) = CheckpointStore::open(&directory)?;
+        let (store, thread, found) = match CheckpointStore::open(&directory) {
+            Ok(opened) => opened,
+            Err(error @ StoreError::Refused { .. }) if config.resume.directory.is_none() => {
+                warn!(%error, "a restart will end the calls that go on then");
+                return Ok((Self(None), Vec::new()));
+            }
+            Err(error) => return Err(error),
+        };
         let kept = Kept {
             directory,
             store,

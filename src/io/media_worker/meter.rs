@@ -8,6 +8,7 @@ use crate::call::census::Census;
 use crate::call::overload::{Load, Shedding};
 use crate::event::{Body, EndReason, Event, GapReason};
 use crate::io::metrics::Histogram;
+use crate::io::recogniser::Delays;
 
 /// What a worker has to show, at one moment.
 #[derive(Clone, Debug)]
@@ -22,8 +23,8 @@ pub struct WorkerFigures {
     pub load: Load,
     /// What it sheds.
     pub shedding: Shedding,
-    /// From the packet that completes a fragment to the fragment on its way to the recogniser.
-    pub fragment_delay: Histogram,
+    /// How long parts took on their way to the recogniser.
+    pub delays: Delays,
 }
 
 /// Counts of one worker; they only grow.
@@ -124,5 +125,7 @@ const DELAY_BOUNDS: [f64; 12] = [
     0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0,
 ];
 
-/// In seconds, of the delay of a fragment.
-pub(crate) const FRAGMENT_BOUNDS: [f64; 9] = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 2.0];
+/// In seconds, of what is on its way to the recogniser.
+pub(crate) const SEND_BOUNDS: [f64; 11] = [
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 2.0,
+];
