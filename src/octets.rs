@@ -52,7 +52,10 @@ mod tests {
     fn form_is_that_of_a_sequence() {
         let bytes: Vec<u8> = (0..=255).collect();
         let written = postcard::to_stdvec(&InOneGo(bytes.clone())).unwrap();
-        assert_eq!(written, postcard::to_stdvec(&OneByOne(bytes.clone())).unwrap());
+        assert_eq!(
+            written,
+            postcard::to_stdvec(&OneByOne(bytes.clone())).unwrap()
+        );
         assert_eq!(postcard::from_bytes(&written), Ok(InOneGo(bytes)));
         assert!(postcard::from_bytes::<InOneGo>(&written[..100]).is_err());
     }

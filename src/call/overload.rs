@@ -88,6 +88,7 @@ pub struct Overload {
     /// Among so many workers [`Settings::max_legs`] is shared.
     workers: NonZeroUsize,
     shedding: Shedding,
+    told: Shedding,
     load: Load,
     window: Option<Window>,
     rise: Trend,
@@ -116,6 +117,7 @@ impl Overload {
             settings,
             workers,
             shedding: settings.shedding_at(0.0, 1.0),
+            told: Shedding::Nothing,
             load: Load::default(),
             window: None,
             rise: Trend::default(),
@@ -137,8 +139,8 @@ impl Overload {
             .is_none_or(|window| now.saturating_duration_since(window.since) >= WINDOW)
     }
 
-    /// The worker's thread has used so much time of a core so far. Tells what is shed from now on, if
-    /// it is not what was.
+    /// The worker's thread has used so much time of a core so far. Tells what is shed, if it is not what
+    /// was told last.
     pub fn handle_usage(&mut self, used: Duration, now: Instant) -> Option<Shedding> {
         if !self.is_due(now) {
             return None;
@@ -149,8 +151,12 @@ impl Overload {
             lags: Duration::ZERO,
             ticks: 0,
         });
-        self.load = self.load_of(&ended?, used, now);
-        self.judge()
+        if let Some(ended) = ended {
+            self.load = self.load_of(&ended, used, now);
+            self.judge();
+        }
+        let told = std::mem::replace(&mut self.told, self.shedding);
+        (told != self.shedding).then_some(self.shedding)
     }
 
     /// Goes on with other limits; they hold at once.
@@ -196,28 +202,32 @@ impl Overload {
         }
     }
 
-    fn judge(&mut self) -> Option<Shedding> {
+    fn judge(&mut self) {
         let at_limits = self.settings.shedding_at(self.load.share, 1.0);
         let well_below = self.settings.shedding_at(self.load.share, RELIEF);
         if at_limits > self.shedding {
             self.fall = Trend::default();
             let to = self.rise.follow(at_limits, Shedding::min);
-            return (self.rise.windows >= RISE_AFTER).then(|| self.shed(to));
+            if self.rise.windows >= RISE_AFTER {
+                self.shed(to);
+            }
+            return;
         }
         self.rise = Trend::default();
         if well_below < self.shedding {
             let to = self.fall.follow(well_below, Shedding::max);
-            return (self.fall.windows >= FALL_AFTER).then(|| self.shed(to));
+            if self.fall.windows >= FALL_AFTER {
+                self.shed(to);
+            }
+        } else {
+            self.fall = Trend::default();
         }
-        self.fall = Trend::default();
-        None
     }
 
-    fn shed(&mut self, shedding: Shedding) -> Shedding {
+    fn shed(&mut self, shedding: Shedding) {
         self.shedding = shedding;
         self.rise = Trend::default();
         self.fall = Trend::default();
-        shedding
     }
 }
 
@@ -349,7 +359,10 @@ mod tests {
         assert_eq!(worker.overload.shedding(), Shedding::Calls);
         assert_eq!(worker.seconds_at(30, 0.0), Shedding::Calls);
         let refused = worker.overload.refusal(0, 1).unwrap().to_string();
-        assert!(refused.contains("overload.refuse-calls-percent = 0"), "{refused}");
+        assert!(
+            refused.contains("overload.refuse-calls-percent = 0"),
+            "{refused}"
+        );
         worker.overload.adopt(SETTINGS);
         assert_eq!(worker.overload.refusal(0, 1), None);
     }
@@ -390,7 +403,7 @@ mod tests {
         fn new(settings: Settings) -> Self {
             let mut overload = Overload::new(settings, NonZeroUsize::MIN);
             let now = Instant::now();
-            assert_eq!(overload.handle_usage(Duration::ZERO, now), None);
+            overload.handle_usage(Duration::ZERO, now);
             Self {
                 overload,
                 now,

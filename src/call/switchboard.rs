@@ -473,7 +473,8 @@ impl Switchboard {
             let Some(port) = self.ports.get_mut(leg.spec().port.0) else {
                 continue;
             };
-            let is_its = |taken: &PortUse| matches!(taken, PortUse::Leg { call, .. } if *call == key);
+            let is_its =
+                |taken: &PortUse| matches!(taken, PortUse::Leg { call, .. } if *call == key);
             if port.taken_by.as_ref().is_some_and(is_its) {
                 port.rest(leg.last_stream(), now);
                 self.legs -= 1;

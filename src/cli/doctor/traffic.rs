@@ -127,7 +127,9 @@ fn kernel(status: &Value) -> Option<Finding> {
 fn load(status: &Value) -> Option<Finding> {
     let load = &status["load"];
     let workers = load["workers"].as_array()?;
-    let busiest = workers.iter().max_by_key(|worker| number(&worker["percent"]))?;
+    let busiest = workers
+        .iter()
+        .max_by_key(|worker| number(&worker["percent"]))?;
     let percent = number(&busiest["percent"]);
     let says = format!("The busiest media worker is at {percent} % of its capacity");
     let (refused, deferred) = (

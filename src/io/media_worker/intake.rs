@@ -51,7 +51,12 @@ impl Intake {
     }
 
     /// Receives on a port from now on.
-    pub(super) fn add(&mut self, number: u16, index: PortIndex, socket: UdpSocket) -> io::Result<()> {
+    pub(super) fn add(
+        &mut self,
+        number: u16,
+        index: PortIndex,
+        socket: UdpSocket,
+    ) -> io::Result<()> {
         let place = self.ports.len();
         let data = epoll::EventData::new_u64(u64::try_from(place).unwrap_or(u64::MAX));
         epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?;

@@ -202,7 +202,9 @@ impl Worker {
         let id = Arc::clone(&registration.id);
         let ports = self.switchboard.find_ports(registration.legs.len(), now)?;
         // What was sent to a port before it was given to a call is not of that call.
-        let numbers = ports.iter().filter_map(|&port| self.switchboard.port_number(port));
+        let numbers = ports
+            .iter()
+            .filter_map(|&port| self.switchboard.port_number(port));
         numbers.for_each(|number| self.intake.drop_queued(number));
         let idle_timeout = self.switchboard.settings().registered_idle_timeout;
         let spec = registration.on_ports(&ports, idle_timeout);

@@ -225,7 +225,12 @@ fn encode_ticks(workers: &[WorkerFigures], page: &mut Page<'_>) -> fmt::Result {
         "worker",
         of_each(&|worker| worker.load.share),
     )?;
-    let sheds = |what| workers.iter().filter(|worker| worker.shedding >= what).count() as f64;
+    let sheds = |what| {
+        workers
+            .iter()
+            .filter(|worker| worker.shedding >= what)
+            .count() as f64
+    };
     page.gauges(
         "callscribe_workers_shedding",
         "Media workers that shed something because there is too much to do",

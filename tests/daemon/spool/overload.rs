@@ -21,7 +21,9 @@ fn speak_on(station: &Station, lines: std::ops::Range<usize>) {
 
 fn refusals(lines: &[Value]) -> Vec<&str> {
     let refused = lines.iter().filter(|line| line["code"] == "call_refused");
-    refused.filter_map(|line| line["message"].as_str()).collect()
+    refused
+        .filter_map(|line| line["message"].as_str())
+        .collect()
 }
 
 #[test]
@@ -33,7 +35,11 @@ fn speech_past_the_capacity_waits_in_the_spool_and_comes_late_and_whole() {
     speak_on(&station, 0..3);
     let all_wait = wait_for(SOON, || (station.spool().1 == 3).then_some(()));
     assert!(all_wait.is_some(), "{}", station.log());
-    assert_eq!(recogniser.service().counters().starts.total(), 0, "nothing is asked meanwhile");
+    assert_eq!(
+        recogniser.service().counters().starts.total(),
+        0,
+        "nothing is asked meanwhile"
+    );
 
     station.replace("defer-speech-percent = 0", "defer-speech-percent = 95");
     station.reload();
@@ -65,7 +71,12 @@ fn calls_past_the_limit_are_refused_and_told_once_and_the_others_are_whole() {
     station.replace("idle-timeout-ms", "workers = 1\nidle-timeout-ms");
     station.start();
     let mut heard = [station.speak(0, 4), station.speak(1, 4)];
-    let begun = |lines: &[Value]| lines.iter().filter(|l| l["event"] == "call_started").count();
+    let begun = |lines: &[Value]| {
+        lines
+            .iter()
+            .filter(|l| l["event"] == "call_started")
+            .count()
+    };
     station.lines(SOON, |lines| begun(lines) == 2);
     let mut refused = [station.speak(2, 1), station.speak(3, 1)];
     let lines = station.lines(SOON, |lines| refusals(lines).len() == 2);

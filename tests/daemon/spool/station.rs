@@ -87,7 +87,9 @@ impl Station {
         let before = reloads();
         let child = self.child.as_ref().unwrap();
         kill_process(Pid::from_child(child), Signal::HUP).unwrap();
-        let read = wait_for(Duration::from_secs(20), || (reloads() > before).then_some(()));
+        let read = wait_for(Duration::from_secs(20), || {
+            (reloads() > before).then_some(())
+        });
         assert!(read.is_some(), "{}", self.log());
     }
 
