@@ -79,6 +79,8 @@ pub struct Checkpoints {
 struct Kept {
     key: CallKey,
     at: Instant,
+    /// Whether all that was said had its text.
+    is_settled: bool,
     record: Record,
 }
 
@@ -200,7 +202,8 @@ impl Checkpoints {
         let is_due = match kept.filter(|kept| kept.key == call.key()) {
             Some(kept) => {
                 let age = now.saturating_duration_since(kept.at);
-                let is_worth_it = !call.is_settled() || age >= QUIET_ROUND;
+                let is_quiet = kept.is_settled && call.is_settled();
+                let is_worth_it = !is_quiet || age >= QUIET_ROUND;
                 news > News::WentOn || (news == News::WentOn && is_worth_it)
             }
             None => true,
@@ -209,6 +212,7 @@ impl Checkpoints {
             self.records[slot] = Record::new(call, depth, now).map(|record| Kept {
                 key: call.key(),
                 at: now,
+                is_settled: call.is_settled(),
                 record,
             });
             self.is_changed = true;
