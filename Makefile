@@ -10,6 +10,9 @@ BENCH_PACKAGES = gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.
 
 SYSTEMD_PACKAGES = debootstrap procps systemd-container
 
+# Most tests wait for audio to be spoken: more of them at once than there are cores.
+TEST_THREADS = 8
+
 .PHONY: help demo build deb model test chaos test-systemd check check-systemd eval bench lint docs packages test-packages
 
 help: ## Show the targets
@@ -35,15 +38,15 @@ model: packages ## Fetch the recogniser's model, once
 	@python3 scripts/fetch-model
 
 test: test-packages model ## Run all tests
-	cargo test --locked
+	cargo test --locked -- --test-threads=$(TEST_THREADS)
 
 chaos: packages ## Run twenty calls against every fault of a recogniser, for minutes
-	CALLSCRIBE_LONG=1 cargo test --locked --test spool chaos:: -- --nocapture
+	CALLSCRIBE_LONG=1 cargo test --locked --test daemon spool::chaos -- --nocapture
 
 check: test-packages model lint docs ## Everything a change must pass
 	scripts/check-configs
 	scripts/check-units
-	cargo test --locked
+	cargo test --locked -- --test-threads=$(TEST_THREADS)
 
 # The short form of test-systemd, with the program that the other tests build.
 check-systemd: packages

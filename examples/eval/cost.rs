@@ -5,7 +5,7 @@ use std::process::Command;
 use std::str::FromStr;
 
 use callscribe::media::{Frame, Law};
-use callscribe::speech::voice::{self, Kind};
+use callscribe::speech::voice::{Kind, Sound};
 
 use crate::conditions;
 use crate::leg::Leg;
@@ -25,7 +25,7 @@ impl Run {
         let frames = conversation(clean);
         let speech = frames[..self.frames.min(frames.len())]
             .iter()
-            .filter(|frame| detector.is_speech(&voice::decode(frame)));
+            .filter(|frame| detector.is_speech(&Sound::from(*frame)));
         println!("{} frames of speech", speech.count());
     }
 }

@@ -31,7 +31,7 @@ use callscribe::media::{Frame, Law, Samples};
 use callscribe::service::engine::whisper::LoadError;
 use callscribe::speech::Output;
 use callscribe::speech::utterance::{Segmenter, Settings, Timing};
-use callscribe::speech::voice::{self, Kind};
+use callscribe::speech::voice::{Kind, Sound};
 use clap::Parser;
 
 use conditions::Condition;
@@ -130,7 +130,7 @@ fn measure((leg, frames): (&Leg, &[Frame]), condition: &Condition, kind: Kind, t
     let began = Instant::now();
     let verdicts: Vec<bool> = frames
         .iter()
-        .map(|frame| detector.is_speech(&voice::decode(frame)))
+        .map(|frame| detector.is_speech(&Sound::from(frame)))
         .collect();
     let per_frame = began.elapsed() / u32::try_from(frames.len()).unwrap_or(u32::MAX).max(1);
     let score = Frames::compare(&leg.labels, &verdicts);

@@ -473,7 +473,8 @@ fn configuration(endpoint: &str, rtp: &str, asr: &str, socket: &Path, ports: &[u
         true => String::new(),
         false => format!("endpoint = {endpoint:?}\n"),
     };
-    let (first, last) = (ports[0], ports[ports.len() - 1]);
+    // RTCP of the last leg comes on the port after it.
+    let (first, last) = (ports[0], ports[ports.len() - 1] + 1);
     format!(
         "[rtp]\nbind-address = \"127.0.0.1\"\nport-range = \"{first}-{last}\"\n\
          idle-timeout-ms = 2000\n{rtp}\n\

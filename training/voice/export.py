@@ -11,9 +11,9 @@ import numpy as np
 def main(trained, out):
     w = np.load(trained)
     order = [w["dense_bias"], w["dense"].T]
-    for gate in range(3):
-        units = len(w["hidden_bias"])
-        part = slice(gate * units, (gate + 1) * units)
+    units = len(w["hidden_bias"])
+    # The gates reset and update together, then the new state.
+    for part in slice(2 * units), slice(2 * units, None):
         order += [w["input_bias"][part], w["input"][part].T, w["hidden"][part].T]
     order += [w["hidden_bias"], w["out"], w["out_bias"][None]]
     np.concatenate([np.ravel(part) for part in order]).astype("<f4").tofile(out)

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use callscribe::service::config::ServiceConfig;
 
-use crate::account::Account;
-use crate::station::{Station, ended};
+use crate::spool::account::Account;
+use crate::spool::station::{Station, ended};
 use crate::support::Recogniser;
 
 #[test]

@@ -7,7 +7,7 @@ use callscribe::service::config::ServiceConfig;
 use callscribe::service::fault::{Action, At, Fault, Which};
 use serde_json::Value;
 
-use crate::station::{Station, ended, is_long};
+use crate::spool::station::{Station, ended, is_long};
 use crate::support::Recogniser;
 
 const LINES: u16 = 4;

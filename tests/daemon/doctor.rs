@@ -1,5 +1,5 @@
 //! `callscribe doctor` beside the running daemon: six set-ups that are broken and one that is not.
-//! `cargo test --test doctor -- --nocapture` shows what it prints for each.
+//! `cargo test --test daemon doctor -- --nocapture` shows what it prints for each.
 
 #![expect(
     clippy::disallowed_methods,
@@ -9,8 +9,6 @@
     reason = "tests use real time and sockets, and what fails here fails the test"
 )]
 
-mod support;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -18,11 +16,11 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::control::{Client, address};
+use crate::support::{Daemon, Speech, free_ports, line_of, run_sender, spawn_sender, wait_for};
 use callscribe::service::config::ServiceConfig;
 use callscribe::service::gate::{Credentials, User};
 use serde_json::{Value, json};
-use support::control::{Client, address};
-use support::{Daemon, Speech, free_ports, line_of, run_sender, spawn_sender, wait_for};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_callscribe");
 const SOON: Duration = Duration::from_secs(30);

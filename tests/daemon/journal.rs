@@ -6,8 +6,6 @@
     reason = "tests of the whole program live in real time, with real sockets"
 )]
 
-mod support;
-
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::net::UdpSocket;
@@ -19,6 +17,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::{Recogniser, free_ports, wait_for};
 use callscribe::config::file::Events;
 use callscribe::event::{Body, Event};
 use callscribe::io::journal::history::History;
@@ -26,7 +25,6 @@ use callscribe::io::journal::{Journal, Settings};
 use callscribe::io::publisher::{self, Publisher, PublisherThread};
 use callscribe::service::engine::scripted::Says;
 use serde_json::{Value, json};
-use support::{Recogniser, free_ports, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

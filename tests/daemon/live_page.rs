@@ -5,20 +5,18 @@
     reason = "tests of the whole program live in real time, with real sockets"
 )]
 
-mod support;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::support::control::{self, Client};
+use crate::support::{Daemon, Recogniser, Speech, line_of, run_sender, spawn_sender, wait_for};
 use callscribe::service::config::{EngineConfig, ServiceConfig};
 use callscribe::service::engine::scripted::{Says, Script};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use support::control::{self, Client};
-use support::{Daemon, Recogniser, Speech, line_of, run_sender, wait_for};
 
 const CALLSCRIBE: &str = env!("CARGO_BIN_EXE_callscribe");
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -146,7 +144,7 @@ fn two_live_calls_say_what_is_wrong_with_them_and_fit_a_phone() {
         leg("caller", control::address(&lossy, 1)),
         leg("caller", control::address(&one_way, 1)),
     ];
-    let mut sender = support::spawn_sender(CALLSCRIBE, &["send", &legs[0], &legs[1], &legs[2]]);
+    let mut sender = spawn_sender(CALLSCRIBE, &["send", &legs[0], &legs[1], &legs[2]]);
 
     let browser = Browser::start();
     browser.open(&format!("http://{page}/"));
@@ -215,7 +213,7 @@ fn two_live_calls_say_what_is_wrong_with_them_and_fit_a_phone() {
 
 /// A recogniser that says what is said in the recordings; the caller is heard in two calls.
 fn conversation(listen: SocketAddr) -> Recogniser {
-    let turns = include_str!("../fixtures/turns.tsv").lines().skip(1);
+    let turns = include_str!("../../fixtures/turns.tsv").lines().skip(1);
     let lines = turns.flat_map(|turn| {
         let mut fields = turn.split('\t');
         let calls = if fields.next() == Some("call_caller.wav") {

@@ -7,8 +7,6 @@
     reason = "tests use real sockets, and what fails here fails the test"
 )]
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::UdpSocket;
@@ -18,13 +16,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::support::control::{Client, address};
+use crate::support::{Daemon, Speech, free_ports, line_of, run_sender, wait_for};
 use callscribe::service::config::ServiceConfig;
 use callscribe::service::fault::{Action, At, Fault, Which};
 use callscribe::service::gate::Credentials;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use support::control::{Client, address};
-use support::{Daemon, Speech, line_of, run_sender, wait_for};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_callscribe");
 const SOON: Duration = Duration::from_secs(30);
@@ -299,7 +297,7 @@ fn fields(mut entry: &[u8]) -> BTreeMap<String, String> {
 #[test]
 fn system_journal_gets_each_line_with_its_fields_and_nothing_goes_to_standard_error() {
     let folder = tempfile::tempdir().unwrap();
-    let first = support::free_ports(2);
+    let first = free_ports(2);
     let socket = folder.path().join("events.sock");
     let config = folder.path().join("callscribe.toml");
     let text = format!(

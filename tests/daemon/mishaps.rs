@@ -5,8 +5,6 @@
     reason = "tests use real sockets, and what fails here fails the test"
 )]
 
-mod support;
-
 use std::fs;
 use std::net::UdpSocket;
 use std::os::unix::net::UnixListener;
@@ -14,10 +12,10 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use crate::support::{Daemon, Speech, balanced, free_ports, line_of, run_sender, spawn_sender};
 use callscribe::service::config::{EngineConfig, ServiceConfig};
 use callscribe::service::engine::scripted::Script;
 use callscribe::service::fault::{Action, At, Fault, Which};
-use support::{Daemon, Speech, balanced, free_ports, line_of, run_sender, spawn_sender};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_callscribe");
 const SOON: Duration = Duration::from_secs(20);

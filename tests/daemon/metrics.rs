@@ -6,24 +6,22 @@
     reason = "tests use real sockets, and what fails here fails the test"
 )]
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::support::control::{Client, address};
+use crate::support::metrics::{Metrics, families};
+use crate::support::{Daemon, Recogniser, Speech, line_of, run_sender, wait_for};
 use callscribe::service::config::ServiceConfig;
 use callscribe::service::gate::{Credentials, User};
 use serde_json::json;
-use support::control::{Client, address};
-use support::metrics::{Metrics, families};
-use support::{Daemon, Speech, run_sender};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_callscribe");
 const SOON: Duration = Duration::from_secs(30);
-const DASHBOARD: &str = include_str!("../dashboards/callscribe.json");
-const ALERTS: &str = include_str!("../dashboards/alerts.yml");
-const DOCUMENT: &str = include_str!("../docs/metrics.md");
+const DASHBOARD: &str = include_str!("../../dashboards/callscribe.json");
+const ALERTS: &str = include_str!("../../dashboards/alerts.yml");
+const DOCUMENT: &str = include_str!("../../docs/metrics.md");
 
 /// A daemon that fetches its tokens from the service.
 fn daemon() -> Daemon {
@@ -53,7 +51,7 @@ fn call_is_counted_from_its_packets_to_its_text() {
     let client = Client::of(&daemon);
     let before = Metrics::of(&client);
     assert_eq!(before.value("callscribe_calls_begun_total", ""), 0.0);
-    assert_eq!(before.value("callscribe_ports", ""), 7.0);
+    assert_eq!(before.value("callscribe_ports", ""), 8.0);
 
     let call = client.register(&json!({"id": "secret-call", "legs": [{"role": "AGENT"}, {}]}));
     assert_eq!(
@@ -122,7 +120,7 @@ fn daemon_alone() -> (Daemon, std::net::SocketAddr) {
     let more = |ports: &[u16]| {
         format!(
             "[spool]\ndirectory = \"{{folder}}/spool\"\n{}",
-            support::line_of(ports)
+            line_of(ports)
         )
     };
     let daemon = Daemon::start_asking(&asr, 1, ServiceConfig::default(), more);
@@ -142,7 +140,7 @@ fn what_waits_on_disk_is_counted_until_it_has_its_text() {
     let client = Client::of(&daemon);
     speak(&daemon, 1);
     let of = |name: &str| Metrics::of(&client).value(name, "");
-    let kept = support::wait_for(SOON, || {
+    let kept = wait_for(SOON, || {
         (of("callscribe_spool_parts") == 1.0).then(|| Metrics::of(&client))
     });
     let kept = kept.expect("a part waits");
@@ -154,12 +152,12 @@ fn what_waits_on_disk_is_counted_until_it_has_its_text() {
     let status = client.ask("GET", "/v1/status", &json!(null)).body;
     assert_eq!(status["spool"]["parts"], 1, "{status}");
 
-    let _back = support::Recogniser::start_as(ServiceConfig {
+    let _back = Recogniser::start_as(ServiceConfig {
         listen: address,
         ..ServiceConfig::default()
     });
     let is_empty = || (of("callscribe_spool_parts") == 0.0).then_some(());
-    support::wait_for(SOON, is_empty).expect("the part has its text");
+    wait_for(SOON, is_empty).expect("the part has its text");
     let done = Metrics::of(&client);
     assert_eq!(done.value("callscribe_spool_oldest_seconds", ""), 0.0);
     assert_eq!(done.value("callscribe_spool_bytes", ""), 0.0);
@@ -184,7 +182,7 @@ fn spool_that_cannot_be_written_is_counted_and_so_is_what_it_costs() {
     let gap = daemon.wait_for("gap", SOON);
     let detail = gap["detail"].as_str().unwrap();
     assert!(detail.contains("could not be kept on disk"), "{gap}");
-    let failed = support::wait_for(SOON, || {
+    let failed = wait_for(SOON, || {
         let metrics = Metrics::of(&client);
         let cause = "cause=\"not_written\"";
         let given_up = metrics.value("callscribe_spool_parts_given_up_total", cause);
@@ -207,7 +205,7 @@ fn stray_datagrams_are_counted_by_cause() {
         stranger.send_to(datagram, to).unwrap();
     }
     let client = Client::of(&daemon);
-    let counted = support::wait_for(SOON, || {
+    let counted = wait_for(SOON, || {
         let metrics = Metrics::of(&client);
         let of = |cause: &str| {
             metrics.value(
@@ -247,7 +245,7 @@ fn alert_rules_are_accepted_and_each_fires_for_what_it_is_about() {
     promtool(&["check", "rules", "dashboards/alerts.yml"]);
     promtool(&["test", "rules", "tests/alerts/rules.yml"]);
     let rules: BTreeSet<&str> = words_behind(ALERTS, "- alert: ");
-    let tested: BTreeSet<&str> = words_behind(include_str!("alerts/rules.yml"), "- alertname: ");
+    let tested: BTreeSet<&str> = words_behind(include_str!("../alerts/rules.yml"), "- alertname: ");
     assert_eq!(rules, tested);
 }
 

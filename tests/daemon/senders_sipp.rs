@@ -1,18 +1,16 @@
 //! SIPp as a sender: it calls another SIPp, whose answer directs the audio to the daemon.
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::support::control::{Client, address};
+use crate::support::sip::{self, Action};
+use crate::support::{Daemon, Speech, balanced, covered};
 use callscribe::cli::send::packetizer::compand_all;
 use callscribe::media::Law;
 use callscribe::service::config::ServiceConfig;
 use serde_json::{Value, json};
-use support::control::{Client, address};
-use support::sip::{self, Action};
-use support::{Daemon, Speech, balanced, covered};
 
 #[test]
 fn a_law_of_a_sip_call_arrives_whole() {

@@ -8,9 +8,6 @@
               tables are printed for people"
 )]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod account;
 mod chaos;
 mod kill;

@@ -7,8 +7,8 @@ use callscribe::config::Milliseconds;
 use callscribe::service::config::ServiceConfig;
 use callscribe::service::fault::{Action, At, Fault, Which};
 
-use crate::account::Account;
-use crate::station::{Station, ended, is_long};
+use crate::spool::account::Account;
+use crate::spool::station::{Station, ended, is_long};
 use crate::support::Recogniser;
 
 /// Every kind of fault, each striking some sessions by dice that fall alike in every run.

@@ -1,10 +1,8 @@
 //! GStreamer's RTP payloaders as senders: both laws, 20 ms packets and its default of 1388 bytes.
 
-mod support;
-
 use std::time::Duration;
 
-use support::{Daemon, Speech, balanced, covered, run_sender};
+use crate::support::{Daemon, Speech, balanced, covered, run_sender};
 
 #[test]
 fn mu_law_in_20_ms_packets_arrives_whole() {

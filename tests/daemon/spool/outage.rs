@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use callscribe::service::config::ServiceConfig;
 use serde_json::Value;
 
-use crate::account::Account;
-use crate::station::{Station, ended, free_address, is_long};
+use crate::spool::account::Account;
+use crate::spool::station::{Station, ended, free_address, is_long};
 use crate::support::Recogniser;
 
 const SOON: Duration = Duration::from_secs(60);

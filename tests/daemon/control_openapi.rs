@@ -6,17 +6,15 @@
     reason = "tests use real sockets"
 )]
 
-mod support;
-
 use std::net::UdpSocket;
 use std::thread;
 use std::time::Duration;
 
+use crate::support::control::{Answer, Client, address, read_answer};
+use crate::support::openapi::Document;
+use crate::support::{Daemon, Speech, run_sender};
 use callscribe::service::config::ServiceConfig;
 use serde_json::{Value, json};
-use support::control::{Answer, Client, address, read_answer};
-use support::openapi::Document;
-use support::{Daemon, Speech, run_sender};
 
 const CALLS: &str = "/v1/calls";
 const CALL: &str = "/v1/calls/{id}";
@@ -70,7 +68,7 @@ fn document_is_true_and_complete() {
     let mut daemon = Daemon::start_with(4, ServiceConfig::default(), |_| String::new());
     let client = Client::of(&daemon);
     let document = client.ask("GET", "/v1/openapi.json", &Value::Null).body;
-    let shipped: Value = serde_json::from_str(include_str!("../docs/openapi.json")).unwrap();
+    let shipped: Value = serde_json::from_str(include_str!("../../docs/openapi.json")).unwrap();
     assert_eq!(document, shipped);
     let auditor = Auditor {
         client,

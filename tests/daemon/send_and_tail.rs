@@ -1,11 +1,9 @@
 //! `callscribe send` speaks a call of two legs, `callscribe tail` follows it, both as a user runs them.
 
-mod support;
-
 use std::process::Command;
 use std::time::Duration;
 
-use support::{Daemon, Speech, balanced, covered, run_sender};
+use crate::support::{Daemon, Speech, balanced, covered, run_sender};
 
 const CALLSCRIBE: &str = env!("CARGO_BIN_EXE_callscribe");
 

@@ -7,8 +7,6 @@
     reason = "a test with real processes in real time"
 )]
 
-mod support;
-
 use std::fs::{self, File};
 use std::net::UdpSocket;
 use std::path::Path;
@@ -16,10 +14,10 @@ use std::process::Child;
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::support::sip::Callee;
+use crate::support::{Daemon, Speech, balanced, covered, free_ports, line_of, spawn_sender};
 use callscribe::service::config::ServiceConfig;
 use callscribe::wav;
-use support::sip::Callee;
-use support::{Daemon, Speech, balanced, covered, free_ports, line_of, spawn_sender};
 
 #[test]
 fn audio_and_keys_of_a_softphone_arrive_whole_until_it_says_bye() {
@@ -71,7 +69,7 @@ impl Phone {
     fn call(sip: u16, file: &Path, folder: &Path) -> Self {
         let console = free_ports(2);
         let own_sip = free_ports(2);
-        let config = include_str!("support/baresip.conf")
+        let config = include_str!("../support/baresip.conf")
             .replace("SPEECH", file.to_str().unwrap())
             .replace("CONSOLE", &console.to_string());
         fs::write(folder.join("config"), config).unwrap();

@@ -6,18 +6,16 @@
     reason = "tests use real sockets, and what fails here fails the test"
 )]
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::net::UdpSocket;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use crate::support::control::{Client, address};
+use crate::support::{Daemon, Recogniser, Speech, balanced, run_sender};
 use callscribe::service::config::ServiceConfig;
 use serde_json::{Value, json};
-use support::control::{Client, address};
-use support::{Daemon, Speech, balanced, run_sender};
 
 const CALLSCRIBE: &str = env!("CARGO_BIN_EXE_callscribe");
 const MINUTE: Duration = Duration::from_secs(60);
@@ -394,7 +392,7 @@ fn leg_whose_recogniser_is_away_says_why_until_its_text_is_there() {
     assert_eq!(shown["legs"][0]["parts_spooled"], 1);
     assert!(calls_command(&daemon).contains("  1 on disk\n"));
 
-    let _back = support::Recogniser::start_as(ServiceConfig {
+    let _back = Recogniser::start_as(ServiceConfig {
         listen: address_of_service,
         ..ServiceConfig::default()
     });

@@ -6,15 +6,13 @@
     reason = "tests use real sockets and clocks, and what fails here fails the test"
 )]
 
-mod support;
-
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::{Daemon, Speech, balanced, line_of, run_sender};
 use callscribe::service::config::ServiceConfig;
-use support::{Daemon, Speech, balanced, line_of, run_sender};
 
 const PACKETS_PER_MILLISECOND: u64 = 50;
 

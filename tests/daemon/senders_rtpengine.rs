@@ -7,17 +7,15 @@
     reason = "tests use real sockets and processes"
 )]
 
-mod support;
-
 use std::fs::File;
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::support::control::Client;
+use crate::support::{Daemon, Speech, balanced, free_ports, run_sender, wait_for};
 use callscribe::service::config::ServiceConfig;
 use serde_json::Value;
-use support::control::Client;
-use support::{Daemon, Speech, balanced, free_ports, run_sender, wait_for};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const RECIPE: &str = concat!(

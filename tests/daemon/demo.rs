@@ -1,13 +1,11 @@
 //! `callscribe demo` recognises a real call and leaves nothing behind.
 
-mod support;
-
 use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::support::wait_for;
 use rustix::process::{Pid, Signal, kill_process};
-use support::wait_for;
 
 #[test]
 fn demo_understands_the_call_and_removes_what_it_made() {

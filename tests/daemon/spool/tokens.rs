@@ -7,8 +7,8 @@ use callscribe::service::config::ServiceConfig;
 use callscribe::service::fault::{Action, At, Fault, Which};
 use callscribe::service::gate::{Credentials, User};
 
-use crate::account::Account;
-use crate::station::{Station, ended};
+use crate::spool::account::Account;
+use crate::spool::station::{Station, ended};
 use crate::support::Recogniser;
 
 const CALLS: u16 = 8;

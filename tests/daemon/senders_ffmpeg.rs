@@ -1,10 +1,8 @@
 //! ffmpeg as a sender: bursts, odd packet sizes, RTCP on the audio port, no marker, no BYE.
 
-mod support;
-
 use std::time::Duration;
 
-use support::{Daemon, Speech, balanced, covered, run_sender};
+use crate::support::{Daemon, Speech, balanced, covered, run_sender};
 
 #[test]
 fn mu_law_in_large_packets_arrives_whole() {
