@@ -96,7 +96,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
 
 fn serve(args: &RunArgs) -> Result<(), RunError> {
     let config = config::load(&args.config)?;
-    let logging = logging::start(&config.log);
+    let logging = logging::start(&config.log)?;
     let inherited = Inherited::from_environment();
     for warning in config.warnings() {
         warn!("{warning}");
@@ -104,7 +104,9 @@ fn serve(args: &RunArgs) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(supervise(args, &config, logging, inherited))
+    let outcome = runtime.block_on(supervise(args, &config, logging.clone(), inherited));
+    logging.finish();
+    outcome
 }
 
 /// The life of the daemon: bind, start, wait, drain, stop.
