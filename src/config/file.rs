@@ -60,6 +60,8 @@ pub struct Rtp {
     pub conceal_loss: bool,
     /// Whether senders get RTCP receiver reports.
     pub receiver_reports: bool,
+    /// Whether RTCP comes to the port of its RTP (RFC 5761), so that only even ports are received on.
+    pub rtcp_mux: bool,
     /// A call that nobody registered ends after so long without a packet.
     pub idle_timeout_ms: Milliseconds<1_000, 86_400_000>,
     /// A registered call ends after so long without a packet.
@@ -253,6 +255,7 @@ impl Default for Rtp {
             reorder_wait_ms: Milliseconds::new(100),
             conceal_loss: true,
             receiver_reports: false,
+            rtcp_mux: false,
             idle_timeout_ms: Milliseconds::new(60_000),
             registered_idle_timeout_ms: Milliseconds::new(14_400_000),
             tick_ms: Milliseconds::new(5),

@@ -42,7 +42,7 @@ use crate::io::publisher::Publisher;
 use crate::io::recogniser::Recogniser;
 use crate::io::spool::Spool;
 use crate::io::systemd;
-pub(crate) use meter::FRAGMENT_BOUNDS;
+pub(crate) use meter::SEND_BOUNDS;
 pub use meter::{Meter, WorkerFigures};
 use orders::Farewells;
 pub use orders::{Command, Survey};

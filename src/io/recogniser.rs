@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::connections::Connections;
-use super::media_worker::FRAGMENT_BOUNDS;
+use super::media_worker::SEND_BOUNDS;
 use super::metrics::Histogram;
 use super::part_audio::PartAudio;
 use super::provider::{Connection, Provider, Setback};
@@ -55,7 +55,7 @@ pub struct Unrecognised {
 pub struct Recogniser {
     provider: Arc<Provider>,
     connections: Connections,
-    fragment_delay: Rc<RefCell<Histogram>>,
+    delays: Rc<RefCell<Delays>>,
 }
 
 impl Recogniser {
@@ -64,13 +64,13 @@ impl Recogniser {
         Self {
             provider,
             connections: Connections::default(),
-            fragment_delay: Rc::new(RefCell::new(Histogram::new(&FRAGMENT_BOUNDS))),
+            delays: Rc::default(),
         }
     }
 
-    /// From the packet that completes a fragment to the fragment on its way, in live first attempts.
-    pub fn fragment_delay(&self) -> Histogram {
-        self.fragment_delay.borrow().clone()
+    /// How long live parts took on their way.
+    pub fn delays(&self) -> Delays {
+        self.delays.borrow().clone()
     }
 
     /// The name in the event lines.
@@ -128,6 +128,40 @@ impl Recogniser {
     }
 }
 
+/// How long parts take on their way to the recogniser, in live first attempts.
+#[derive(Clone, Debug)]
+pub struct Delays {
+    /// From the packet that completes a fragment to the fragment on its way.
+    pub fragment: Histogram,
+    /// From the end of a part to END on its way.
+    pub end: Histogram,
+}
+
+impl Default for Delays {
+    fn default() -> Self {
+        Self {
+            fragment: Histogram::new(&SEND_BOUNDS),
+            end: Histogram::new(&SEND_BOUNDS),
+        }
+    }
+}
+
+impl Delays {
+    const fn of(&mut self, what: Sent) -> &mut Histogram {
+        match what {
+            Sent::Fragment => &mut self.fragment,
+            Sent::End => &mut self.end,
+        }
+    }
+}
+
+/// What is measured on its way.
+#[derive(Clone, Copy, Debug)]
+enum Sent {
+    Fragment,
+    End,
+}
+
 /// One part on its way to its text.
 struct Part<'a, F> {
     recogniser: &'a Recogniser,
@@ -183,7 +217,7 @@ impl<F: FnMut(News)> Part<'_, F> {
         let Recogniser {
             provider,
             connections,
-            fragment_delay,
+            delays,
         } = self.recogniser;
         let idle = if may_reuse {
             self.take_idle().await
@@ -201,16 +235,16 @@ impl<F: FnMut(News)> Part<'_, F> {
         self.tell(Stage::Open);
         provider.note_session(self.schedule.sessions());
         let is_first = self.schedule.sessions() == 1 && self.urgency == Urgency::Live;
-        let on_fragment = |complete_at: std::time::Instant| {
+        let on_sent = |what: Sent, due: std::time::Instant| {
             if is_first {
-                let delay = now().saturating_duration_since(complete_at);
-                fragment_delay.borrow_mut().observe(delay);
+                let delay = now().saturating_duration_since(due);
+                delays.borrow_mut().of(what).observe(delay);
             }
         };
         let session = connection.access.session();
         let socket = &mut connection.socket;
         let mut on_interim = |text| (self.on_news)(News::Interim(text));
-        let listener = (&mut on_interim, on_fragment);
+        let listener = (&mut on_interim, on_sent);
         match run_session(socket, session, self.audio, listener).await {
             Ok(recognition) => {
                 connection.is_reused = true;
@@ -270,7 +304,7 @@ async fn run_session(
     socket: &mut WebSocket,
     settings: Arc<session::Settings>,
     audio: &PartAudio,
-    (on_interim, on_fragment): (&mut impl FnMut(String), impl Fn(std::time::Instant)),
+    (on_interim, on_sent): (&mut impl FnMut(String), impl Fn(Sent, std::time::Instant)),
 ) -> Result<Recognition, Failure> {
     let format = settings.audio_format;
     let mut session = Session::new(settings, now());
@@ -278,10 +312,15 @@ async fn run_session(
         session.handle_audio(audio.len(), audio.is_closed(), now());
         while let Some(output) = session.poll_output() {
             match output {
-                Output::Send(text) => socket.queue(Message::text(text))?,
+                Output::Send(text) => {
+                    socket.queue(Message::text(text))?;
+                    let end = audio.closed_at().filter(|_| session.is_ending());
+                    end.inspect(|&due| on_sent(Sent::End, due));
+                }
                 Output::SendAudio(fragment) => {
                     socket.queue(Message::binary(audio.read(&fragment, format)))?;
-                    audio.complete_at(fragment.samples.end).map(&on_fragment);
+                    let complete = audio.complete_at(fragment.samples.end);
+                    complete.inspect(|&due| on_sent(Sent::Fragment, due));
                 }
                 Output::Ping => socket.queue(Message::Ping(bytes::Bytes::new()))?,
                 Output::Interim(text) => on_interim(text),

@@ -97,6 +97,7 @@ fn call_is_counted_from_its_packets_to_its_text() {
     let played = after.value("callscribe_datagrams_total", "fate=\"played\"");
     assert!((245.0..=251.0).contains(&played), "{played}");
     assert!(after.value("callscribe_fragment_delay_seconds_count", "") >= 7.0);
+    assert!(after.value("callscribe_end_delay_seconds_count", "") >= 1.0);
     assert!(after.value("callscribe_tick_lag_seconds_count", "") > 400.0);
     assert!(after.value("callscribe_token_remaining_seconds", "") > 80_000.0);
     assert!(after.value("callscribe_lines_total", "") >= 5.0);

@@ -177,7 +177,7 @@ impl Worker {
         WorkerFigures {
             census: self.switchboard.census(now),
             meter: self.meter.clone(),
-            fragment_delay: self.recognitions.fragment_delay(),
+            delays: self.recognitions.delays(),
         }
     }
 

@@ -13,9 +13,8 @@ use crate::asr::Recognition;
 use crate::call::PartKey;
 use crate::call::session::{Progress, SessionSnapshot};
 use crate::event::GapReason;
-use crate::io::metrics::Histogram;
 use crate::io::part_audio::PartAudio;
-use crate::io::recogniser::{News, Recogniser};
+use crate::io::recogniser::{Delays, News, Recogniser};
 use crate::media::{Frame, Law};
 
 /// What a recognition has to say.
@@ -112,9 +111,9 @@ impl Recognitions {
         self.keys.insert(task.id(), key);
     }
 
-    /// How fragments fared on their way to the recogniser.
-    pub(super) fn fragment_delay(&self) -> Histogram {
-        self.recogniser.fragment_delay()
+    /// How long parts took on their way to the recogniser.
+    pub(super) fn delays(&self) -> Delays {
+        self.recogniser.delays()
     }
 
     pub(super) fn append(&self, key: PartKey, frame: &Frame) {
