@@ -54,8 +54,10 @@ impl Lines {
         let mut order = Order::Finish(done);
         for _ in 0..CLOSING_TIME.as_millis() / POLL.as_millis() {
             match self.queue.try_send(order) {
-                // Who does not read in time goes without.
-                Ok(()) => return drop(is_done.recv_timeout(CLOSING_TIME)),
+                Ok(()) => {
+                    // Who does not read in time goes without.
+                    return is_done.recv_timeout(CLOSING_TIME).unwrap_or_default();
+                }
                 Err(TrySendError::Full(refused)) => order = refused,
                 Err(TrySendError::Disconnected(_)) => return,
             }
