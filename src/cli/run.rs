@@ -117,6 +117,7 @@ async fn supervise(
     mut inherited: Inherited,
 ) -> Result<(), RunError> {
     let mut stop = StopSignals::new()?;
+    let put_aside = systemd::put_aside();
     let hangup = signal(SignalKind::hangup())?;
     let provider = config.recogniser()?;
     let sockets = sockets::bind_all(&config.rtp, &mut inherited)?;
@@ -129,6 +130,7 @@ async fn supervise(
     let settings = Arc::new(config.switchboard()?);
     let mut workers = Vec::new();
     let (state, found) = CallState::open(config)?;
+    let taped = Arc::new(state.taped());
     let (audio, parts) = CallAudio::open(config, &provider, &publisher)?;
     let found = if audio.is_kept() {
         spool::reunite(found, parts, history.as_ref())
@@ -145,6 +147,8 @@ async fn supervise(
             settings: Arc::clone(&settings),
             tick: config.rtp.tick_ms.duration(),
             checkpoints: state.store(),
+            tape: state.tape(number),
+            taped: Arc::clone(&taped),
             spool: audio.spool(),
         };
         let provider = Arc::clone(&provider);
@@ -156,6 +160,7 @@ async fn supervise(
             publisher.clone(),
         )?);
     }
+    drop(taped);
     let figures = publisher.figures();
     let commands = workers.iter().map(|worker| worker.commands.clone());
     let passed = inherited.take_listener(&config.control_socket());
@@ -196,6 +201,7 @@ async fn supervise(
         never = outage::watch(&provider, &publisher) => match never {},
         never = &mut watchdog => match never {},
     };
+    drop(put_aside);
     let is_well = tokio::select! {
         is_well = bring_to_an_end(end, workers, &mut stop, &state) => is_well,
         never = &mut watchdog => match never {},
