@@ -8,9 +8,13 @@ TEST_PACKAGES = baresip chromium chromium-driver curl ffmpeg gstreamer1.0-plugin
 # What the benches compare with.
 BENCH_PACKAGES = gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-tools nodejs npm
 
+# What `make fuzz` runs, and for how long.
+TARGET = datagrams
+SECONDS = 300
+
 SYSTEMD_PACKAGES = debootstrap procps systemd-container
 
-.PHONY: help demo build deb model test chaos test-systemd check check-systemd eval bench lint docs packages test-packages
+.PHONY: help demo build deb model test chaos fuzz test-systemd check check-systemd eval bench lint docs packages test-packages
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -39,6 +43,14 @@ test: test-packages model ## Run all tests
 
 chaos: packages ## Run twenty calls against every fault of a recogniser, for minutes
 	CALLSCRIBE_LONG=1 cargo test --locked --test spool chaos:: -- --nocapture
+
+# New inputs go to target/fuzz/corpus; tests/fuzz/README.md says what becomes of them. RUSTC_BOOTSTRAP lets the stable
+# compiler count what is covered.
+fuzz: packages ## Look for inputs that break what reads foreign bytes (TARGET=datagrams SECONDS=300)
+	cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+	mkdir -p target/fuzz/corpus/$(TARGET)
+	cd tests/fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir . --target-dir ../../target/fuzz -s none $(TARGET) \
+		../../target/fuzz/corpus/$(TARGET) corpus/$(TARGET) -- -max_total_time=$(SECONDS)
 
 check: test-packages model lint docs ## Everything a change must pass
 	scripts/check-configs

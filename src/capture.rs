@@ -8,6 +8,8 @@
 //! ```
 
 mod file;
+#[doc(hidden)]
+pub mod fuzz;
 mod network;
 mod writer;
 

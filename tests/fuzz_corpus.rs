@@ -4,22 +4,44 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use callscribe::media::fuzz;
+use callscribe::{asr, capture, io, media};
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "any instant will do as epoch")]
 fn corpus_of_datagrams_is_survived() {
     let epoch = Instant::now();
-    assert!(replay("datagrams", |input| fuzz::datagrams(input, epoch)) > 0);
+    replay("datagrams", |input| media::fuzz::datagrams(input, epoch));
 }
 
 #[test]
 fn corpus_of_compounds_is_survived() {
-    assert!(replay("compound", fuzz::compound) > 0);
+    replay("compound", media::fuzz::compound);
 }
 
-/// Runs a target over its corpus and gives the number of inputs.
-fn replay(target: &str, body: impl Fn(&[u8])) -> usize {
+#[test]
+fn corpus_of_captures_is_survived() {
+    replay("capture", capture::fuzz::capture);
+}
+
+#[test]
+fn corpus_of_messages_is_survived() {
+    replay("messages", asr::fuzz::messages);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "any instant will do as epoch")]
+fn corpus_of_sessions_is_survived() {
+    let epoch = Instant::now();
+    replay("session", |input| asr::fuzz::session(input, epoch));
+}
+
+#[test]
+fn corpus_of_requests_is_survived() {
+    replay("requests", io::control::fuzz::requests);
+}
+
+/// Runs a target over its corpus.
+fn replay(target: &str, body: impl Fn(&[u8])) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fuzz/corpus")
         .join(target);
@@ -31,5 +53,5 @@ fn replay(target: &str, body: impl Fn(&[u8])) -> usize {
         body(&input);
         count += 1;
     }
-    count
+    assert!(count > 0, "{target} has a corpus");
 }
