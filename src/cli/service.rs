@@ -190,7 +190,8 @@ fn engine(args: &ServiceArgs, file: &File) -> Result<EngineConfig, ServiceError>
         .or_else(|| file.whisper.model.clone())
         .unwrap_or_else(default_model);
     let mut whisper = WhisperConfig::new(model);
-    let half_the_cores = std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
+    let half_the_cores =
+        std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
     whisper.workers = args
         .workers
         .or(file.whisper.workers)
