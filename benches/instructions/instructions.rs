@@ -1,8 +1,8 @@
 //! What each stage of a packet's path costs, in instructions.
 //!
-//! Instructions do not depend on how busy the machine is. Each bench works through the ten seconds of a stream, 500
-//! packets, but for the tick, which is done twenty times. It runs with `gungraun-runner` and valgrind:
-//! `cargo bench --manifest-path benches/Cargo.toml --bench instructions`.
+//! Instructions do not depend on how busy the machine is. Each bench works through ten seconds of a stream, 500 packets,
+//! but for the ticks, of which there are twenty. `make instructions` runs them under valgrind and compares with the
+//! figures that are kept in `kept.json`.
 #![expect(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -11,21 +11,24 @@
 )]
 
 use std::hint::black_box;
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use callscribe::asr::session::{AudioFormat, Fragment};
-use callscribe::call::WallClock;
-use callscribe::call::switchboard::{PortIndex, Switchboard};
-use callscribe::config::File;
-use callscribe::io::part_audio::PartAudio;
-use callscribe::media::receiver::{self, ExpectedSource, Receiver};
-use callscribe::media::{CallClock, FRAME_SAMPLES, Frame, Law, Samples, g711};
-use callscribe::speech::utterance::{Segmenter, Settings, Timing};
-use callscribe::speech::voice::{Kind, VoiceActivity, decode};
 use gungraun::prelude::*;
+use rooms::asr::session::{AudioFormat, Fragment};
+use rooms::call::WallClock;
+use rooms::call::speech_settings::SpeechSettings;
+use rooms::call::switchboard::{self, PortIndex, Switchboard};
+use rooms::io::part_audio::PartAudio;
+use rooms::media::receiver::{self, ExpectedSource, Receiver};
+use rooms::media::{CallClock, FRAME_SAMPLES, Frame, Law, Samples, g711};
+use rooms::speech::utterance::{Segmenter, Settings, Timing};
+use rooms::speech::voice::{Kind, VoiceActivity, decode};
 use rtp_rs::{RtpPacketBuilder, RtpReader};
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
 /// Packets, or frames, of each bench.
 const PACKETS: usize = 500;
@@ -35,15 +38,36 @@ fn source() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 4000))
 }
 
-/// Ten seconds of a side of a conversation: of the agent, who speaks most of them, or of the
-/// customer, who listens.
+/// Ten seconds of a side of a conversation: of the agent, who speaks most of them, or of the customer, who listens. Or of
+/// noise, which a detector has to look at, or of nothing.
 fn audio(side: &str) -> Vec<u8> {
-    let path = format!("{}/../fixtures/{side}.wav", env!("CARGO_MANIFEST_DIR"));
-    let pcm = callscribe::wav::read(std::fs::File::open(path).unwrap())
-        .unwrap()
-        .concat();
-    let mut companded = vec![0; PACKETS * FRAME_SAMPLES];
-    g711::encode(Law::Pcmu, &pcm[..PACKETS * FRAME_SAMPLES], &mut companded);
+    const LENGTH: usize = PACKETS * FRAME_SAMPLES;
+    match side {
+        "silence" => return vec![0xff; LENGTH],
+        "noise" => return noise(LENGTH),
+        _ => {}
+    }
+    let path = format!("{}/../../fixtures/{side}.wav", env!("CARGO_MANIFEST_DIR"));
+    let samples = hound::WavReader::open(path).unwrap().into_samples::<i16>();
+    let pcm: Vec<i16> = samples.take(LENGTH).map(Result::unwrap).collect();
+    let mut companded = vec![0; LENGTH];
+    g711::encode(Law::Pcmu, &pcm, &mut companded);
+    companded
+}
+
+/// Noise of -40 dBFS that changes its level by 12 dB every half second.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1_u32;
+    let mut sample = |number: usize| {
+        // A linear congruential generator (Numerical Recipes).
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let high = i32::try_from(state >> 16).unwrap() - 32_768;
+        let divisor = if number / 4000 % 2 == 0 { 57 } else { 228 };
+        i16::try_from(high / divisor).unwrap()
+    };
+    let pcm: Vec<i16> = (0..length).map(&mut sample).collect();
+    let mut companded = vec![0; length];
+    g711::encode(Law::Pcmu, &pcm, &mut companded);
     companded
 }
 
@@ -78,8 +102,18 @@ fn frames(side: &str) -> Vec<Frame> {
 /// A switchboard with one port, and a clock.
 fn switchboard(ports: u16) -> (Switchboard, Vec<PortIndex>, Instant) {
     let zero = Instant::now();
-    let mut settings = File::default().switchboard().unwrap();
-    settings.unregistered_calls = true;
+    let speech = Settings::new(Timing::dialogue()).unwrap();
+    let settings = switchboard::Settings {
+        receiver: Arc::new(receiver::Settings::default()),
+        speech: SpeechSettings::new(speech),
+        detector: Kind::default(),
+        provider: "bench".into(),
+        idle_timeout: Duration::from_secs(60),
+        registered_idle_timeout: Duration::from_secs(14_400),
+        unregistered_calls: true,
+        receiver_reports: false,
+        monitor: false,
+    };
     let wall = WallClock::new(zero, jiff::Timestamp::UNIX_EPOCH);
     let mut switchboard = Switchboard::new(Arc::new(settings), wall);
     let ports = (0..ports)
@@ -105,44 +139,66 @@ fn packet_path(
         let now = zero + Duration::from_millis(20) * number;
         switchboard.handle_datagram(port, source(), packet, now);
         switchboard.handle_timeout(now);
-        while let Some(output) = switchboard.poll_output() {
-            black_box(output);
-            outputs += 1;
-        }
+        outputs += drain(&mut switchboard);
     }
     outputs
 }
 
-fn a_thousand_legs() -> (Switchboard, Instant) {
+/// A switchboard with its ports, the packets of each of its legs, and the time of the next one.
+type Thousand = (Switchboard, Vec<PortIndex>, Vec<Vec<u8>>, Instant);
+
+/// Packets that every leg of the thousand has had: a second.
+const HEARD: usize = 50;
+
+fn a_thousand_legs() -> Thousand {
     let (mut switchboard, ports, zero) = switchboard(1000);
     let packets = packets("call_caller");
-    for (number, packet) in (0..).zip(&packets[..50]) {
+    let mut now = zero;
+    for packet in &packets[..HEARD] {
         for &port in &ports {
-            switchboard.handle_datagram(
-                port,
-                source(),
-                packet,
-                zero + Duration::from_millis(20) * number,
-            );
+            switchboard.handle_datagram(port, source(), packet, now);
         }
-        while switchboard.poll_output().is_some() {}
+        switchboard.handle_timeout(now);
+        drain(&mut switchboard);
+        now += Duration::from_millis(20);
     }
-    (switchboard, zero + Duration::from_secs(1))
+    (switchboard, ports, packets, now)
 }
 
 // Ticks in which nothing has come for any of a thousand legs.
 #[library_benchmark]
 #[bench::quiet(setup = a_thousand_legs)]
-fn tick_over_1000_legs((mut switchboard, zero): (Switchboard, Instant)) -> usize {
+fn ticks_over_1000_legs((mut switchboard, _, _, zero): Thousand) -> usize {
     let mut outputs = 0;
     for tick in 0..20 {
         switchboard.handle_timeout(zero + Duration::from_millis(5) * tick);
-        while let Some(output) = switchboard.poll_output() {
-            black_box(output);
-            outputs += 1;
-        }
+        outputs += drain(&mut switchboard);
     }
     outputs
+}
+
+// Ticks in each of which a quarter of a thousand legs have their next packet.
+#[library_benchmark]
+#[bench::listening(setup = a_thousand_legs)]
+fn ticks_with_250_packets((mut switchboard, ports, packets, zero): Thousand) -> usize {
+    let mut outputs = 0;
+    for tick in 0..20 {
+        let now = zero + Duration::from_millis(5) * tick;
+        let quarter = usize::try_from(tick % 4).unwrap();
+        let packet = &packets[HEARD + usize::try_from(tick / 4).unwrap()];
+        for &port in ports.iter().skip(quarter).step_by(4) {
+            switchboard.handle_datagram(port, source(), packet, now);
+        }
+        switchboard.handle_timeout(now);
+        outputs += drain(&mut switchboard);
+    }
+    outputs
+}
+
+fn drain(switchboard: &mut Switchboard) -> usize {
+    std::iter::from_fn(|| switchboard.poll_output())
+        .map(black_box)
+        .count()
 }
 
 #[library_benchmark]
@@ -185,15 +241,24 @@ fn receive((mut receiver, zero, packets): (Receiver, Instant, Vec<Vec<u8>>)) -> 
     outputs
 }
 
+// From the codes of a frame to linear samples.
+#[library_benchmark]
+#[bench::speaking(args = ("call_agent"), setup = frames)]
+fn decoding(frames: Vec<Frame>) -> i16 {
+    let last = |frame: &Frame| black_box(decode(frame))[FRAME_SAMPLES - 1];
+    frames.iter().map(last).fold(0, |all, one| all ^ one)
+}
+
 fn detecting((kind, side): (Kind, &str)) -> (Box<dyn VoiceActivity>, Vec<Frame>) {
     (kind.detector(), frames(side))
 }
 
 // Voice activity alone.
 #[library_benchmark]
-#[bench::network_speaking(args = ((Kind::Network, "call_agent")), setup = detecting)]
-#[bench::network_listening(args = ((Kind::Network, "call_caller")), setup = detecting)]
-#[bench::webrtc_speaking(args = ((Kind::Webrtc, "call_agent")), setup = detecting)]
+#[bench::network_speech(args = ((Kind::Network, "call_agent")), setup = detecting)]
+#[bench::network_noise(args = ((Kind::Network, "noise")), setup = detecting)]
+#[bench::network_silence(args = ((Kind::Network, "silence")), setup = detecting)]
+#[bench::webrtc_speech(args = ((Kind::Webrtc, "call_agent")), setup = detecting)]
 fn voice_activity((mut detector, frames): (Box<dyn VoiceActivity>, Vec<Frame>)) -> usize {
     frames
         .iter()
@@ -201,25 +266,33 @@ fn voice_activity((mut detector, frames): (Box<dyn VoiceActivity>, Vec<Frame>)) 
         .count()
 }
 
-fn segmenting(side: &str) -> (Segmenter, Vec<Frame>) {
-    let settings = Arc::new(Settings::new(Timing::dialogue()).unwrap());
-    (
-        Segmenter::new(settings, Kind::default().detector()),
-        frames(side),
-    )
+/// Judges nothing: two seconds are speech, the next two are none.
+struct Turns(usize);
+
+impl VoiceActivity for Turns {
+    fn is_speech(&mut self, _: &[i16; FRAME_SAMPLES]) -> bool {
+        self.0 += 1;
+        self.0 % 200 < 100
+    }
+
+    fn reset(&mut self) {}
 }
 
-// From frames to the audio of parts, voice activity included.
+fn segmenting(side: &str) -> (Segmenter, Vec<Frame>) {
+    let settings = Arc::new(Settings::new(Timing::dialogue()).unwrap());
+    (Segmenter::new(settings, Box::new(Turns(0))), frames(side))
+}
+
+// From frames to the audio of parts, without voice activity.
 #[library_benchmark]
 #[bench::speaking(args = ("call_agent"), setup = segmenting)]
 fn find_utterances((mut segmenter, frames): (Segmenter, Vec<Frame>)) -> usize {
     let mut outputs = 0;
     for frame in &frames {
         segmenter.handle_frame(frame);
-        while let Some(output) = segmenter.poll_output() {
-            black_box(output);
-            outputs += 1;
-        }
+        outputs += std::iter::from_fn(|| segmenter.poll_output())
+            .map(black_box)
+            .count();
     }
     outputs
 }
@@ -245,16 +318,58 @@ fn keep_and_read(frames: Vec<Frame>) -> usize {
     bytes
 }
 
+fn talking(side: &str) -> (WebSocket<Sink>, Vec<Vec<u8>>) {
+    let pcm = frames(side).into_iter().flat_map(|frame| decode(&frame));
+    let pcm: Vec<u8> = pcm.flat_map(i16::to_le_bytes).collect();
+    (
+        WebSocket::from_raw_socket(Sink, Role::Client, None),
+        pcm.chunks(6400).map(<[u8]>::to_vec).collect(),
+    )
+}
+
+/// A connection that takes everything.
+struct Sink;
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(black_box(bytes).len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Sink {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+// Messages of 400 ms as WebSocket frames, masked; encryption not included.
+#[library_benchmark]
+#[bench::speaking(args = ("call_agent"), setup = talking)]
+fn frame_messages((mut socket, messages): (WebSocket<Sink>, Vec<Vec<u8>>)) -> usize {
+    let count = messages.len();
+    for message in messages {
+        socket.send(Message::binary(message)).unwrap();
+    }
+    count
+}
+
 library_benchmark_group!(
     name = path,
     benchmarks = [
         packet_path,
-        tick_over_1000_legs,
+        ticks_over_1000_legs,
+        ticks_with_250_packets,
         rtp_header,
         receive,
+        decoding,
         voice_activity,
         find_utterances,
-        keep_and_read
+        keep_and_read,
+        frame_messages
     ]
 );
 
