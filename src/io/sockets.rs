@@ -164,7 +164,7 @@ fn warn_of_small_buffer(socket: &UdpSocket, asked: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::value::PortRange;
+    use crate::config::PortRange;
 
     #[test]
     fn only_even_ports_are_received_on_where_rtcp_comes_to_the_port_of_rtp() {
