@@ -72,6 +72,8 @@ pub(crate) struct Result {
     pub(crate) contestant: Use,
     pub(crate) generator: Use,
     pub(crate) sink: Use,
+    /// Datagrams that were fetched while it was measured.
+    pub(crate) fetched: u64,
     /// The packet that went out latest was so many milliseconds behind its time.
     pub(crate) generator_late_ms: f64,
     pub(crate) sent: u64,
@@ -160,6 +162,7 @@ pub(crate) fn measure(
     thread::sleep(Duration::from_secs(WARM_UP));
     let accounts = [Some(contestant), Some(&generator), sink];
     let accounts = accounts.map(|process| process.map(Account::open));
+    let fetched_before = ports::fetched()?;
     let before = Histograms::read(&scrape()?);
     thread::sleep(Duration::from_secs(load.seconds));
     let after = Histograms::read(&scrape()?);
@@ -169,15 +172,17 @@ pub(crate) fn measure(
             *used = account?.so_far()?;
         }
     }
+    let fetched = ports::fetched()? - fetched_before;
     let [contestant, of_generator, of_sink] = used;
     let (sent, generator_late_ms) = sent_by(&mut generator)?;
     Ok(Result {
         contestant,
         generator: of_generator,
         sink: of_sink,
+        fetched,
         generator_late_ms,
         sent,
-        dropped: fetched(load)?,
+        dropped: dropped(load)?,
         base_kib,
         delays: after.percentiles_since(&before),
         ..Result::default()
@@ -185,7 +190,7 @@ pub(crate) fn measure(
 }
 
 /// Waits until nothing is left in the sockets, and gives what the kernel dropped there.
-fn fetched(load: Load) -> Outcome<u64> {
+fn dropped(load: Load) -> Outcome<u64> {
     for _ in 0..40 {
         thread::sleep(Duration::from_millis(50));
         let sockets = ports::look(&ports::of(load.legs))?;
