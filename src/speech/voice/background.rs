@@ -118,7 +118,7 @@ mod tests {
 
     /// As good as noise: eight samples up, eight down.
     fn noise(amplitude: i16) -> Sound {
-        let sign = |n: usize| if n / 8 % 2 == 0 { 1 } else { -1 };
+        let sign = |n: usize| if (n / 8).is_multiple_of(2) { 1 } else { -1 };
         Sound::from_pcm(&std::array::from_fn(|n| amplitude * sign(n)))
     }
 }
