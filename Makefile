@@ -10,7 +10,7 @@ BENCH_PACKAGES = gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.
 
 SYSTEMD_PACKAGES = debootstrap procps systemd-container
 
-.PHONY: help demo build deb model test chaos test-systemd check check-systemd eval bench lint docs packages test-packages
+.PHONY: help demo build deb model test chaos test-systemd check check-systemd eval bench instructions lint docs packages test-packages
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -40,7 +40,7 @@ test: test-packages model ## Run all tests
 chaos: packages ## Run twenty calls against every fault of a recogniser, for minutes
 	CALLSCRIBE_LONG=1 cargo test --locked --test spool chaos:: -- --nocapture
 
-check: test-packages model lint docs ## Everything a change must pass
+check: test-packages model lint docs instructions ## Everything a change must pass
 	scripts/check-configs
 	scripts/check-units
 	cargo test --locked
@@ -60,6 +60,10 @@ bench: packages ## Measure what a stream costs, beside its yardsticks, in a quar
 	scripts/need-packages $(BENCH_PACKAGES)
 	cargo build --profile bench --locked --no-default-features --bin callscribe --target-dir target/bench
 	cargo run --release --locked --manifest-path benches/Cargo.toml --target-dir target/bench --bin load -- $(BENCH)
+
+instructions: packages ## Count the instructions of the packet path; fail if they grew (INSTRUCTIONS=--keep)
+	scripts/need-packages valgrind
+	scripts/count-instructions $(INSTRUCTIONS)
 
 lint: packages
 	cargo fmt --check

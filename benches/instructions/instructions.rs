@@ -38,7 +38,7 @@ fn source() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 4000))
 }
 
-/// Ten seconds of a side of a conversation: of the agent, who speaks most of them, or of the customer, who listens. Or of
+/// Ten seconds of a side of a conversation: of the agent, who speaks most of them, or of the customer, who listens and answers. Or of
 /// noise, which a detector has to look at, or of nothing.
 fn audio(side: &str) -> Vec<u8> {
     const LENGTH: usize = PACKETS * FRAME_SAMPLES;
