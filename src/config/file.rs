@@ -340,7 +340,7 @@ impl Default for Journal {
 pub struct Spool {
     /// Whether audio is kept on disk until its text is out.
     pub enabled: bool,
-    /// Its folder; `spool` in `$STATE_DIRECTORY` if absent, and nowhere without that.
+    /// Its folder; `spool` in `$STATE_DIRECTORY` if absent, and without that beside the journal.
     pub directory: Option<PathBuf>,
     /// Bytes on disk; the oldest part is given up for a new one.
     pub max_bytes: u64,
@@ -363,11 +363,23 @@ impl Default for Spool {
 }
 
 /// `[resume]`
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Resume {
-    /// Where the state of the live calls is kept; `calls` in `$STATE_DIRECTORY` if absent, and nowhere without that.
+    /// Whether calls go on after a restart.
+    pub enabled: bool,
+    /// Where the state of the live calls is kept; `calls` in `$STATE_DIRECTORY` if absent, and without that in
+    /// `spool.directory`, or beside the journal.
     pub directory: Option<PathBuf>,
+}
+
+impl Default for Resume {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            directory: None,
+        }
+    }
 }
 
 impl Default for Control {

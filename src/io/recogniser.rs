@@ -24,7 +24,17 @@ use crate::asr::quota::Urgency;
 use crate::asr::retry::{Decision, Schedule};
 use crate::asr::session::{self, Output, Session};
 use crate::asr::verdict::Verdict;
+use crate::call::session::{Progress, Stage};
 use crate::event::GapReason;
+
+/// What there is to tell of a part before its outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Unfinished text, which replaces what there was; after a failure it starts again.
+    Interim(String),
+    /// How far it is.
+    Progress(Progress),
+}
 
 /// Why a part has no text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,17 +80,16 @@ impl Recogniser {
 
     /// Recognises a part, from before its first word is complete until its final text is in.
     ///
-    /// Call it when the part opens: the connection is made meanwhile. `on_interim` gets unfinished
-    /// text, each replacing the one before; after a failure it starts again.
+    /// Call it when the part opens: the connection is made meanwhile.
     ///
     /// # Errors
     /// When the part is to be reported as a gap, or kept for later.
     pub async fn recognise(
         &self,
         audio: Rc<PartAudio>,
-        on_interim: impl FnMut(String),
+        on_news: impl FnMut(News),
     ) -> Result<Recognition, Unrecognised> {
-        self.run(audio, Urgency::Live, on_interim).await
+        self.run(audio, Urgency::Live, on_news).await
     }
 
     /// Recognises a part that was kept for later, after all live ones.
@@ -98,7 +107,7 @@ impl Recogniser {
         &self,
         audio: Rc<PartAudio>,
         urgency: Urgency,
-        on_interim: impl FnMut(String),
+        on_news: impl FnMut(News),
     ) -> Result<Recognition, Unrecognised> {
         let since = now();
         let mut part = Part {
@@ -107,7 +116,8 @@ impl Recogniser {
             urgency,
             since,
             schedule: self.provider.schedule(since),
-            on_interim,
+            tries: 0,
+            on_news,
         };
         let outcome = part.recognise().await;
         match &outcome {
@@ -159,14 +169,16 @@ struct Part<'a, F> {
     urgency: Urgency,
     since: std::time::Instant,
     schedule: Schedule,
-    on_interim: F,
+    tries: u32,
+    on_news: F,
 }
 
-impl<F: FnMut(String)> Part<'_, F> {
+impl<F: FnMut(News)> Part<'_, F> {
     /// Tries until there is a text or a reason.
     async fn recognise(&mut self) -> Result<Recognition, Unrecognised> {
         let mut first = true;
         loop {
+            self.tell(Stage::Waiting);
             let provider = &self.recogniser.provider;
             let slot = provider.admit(self.audio, self.urgency, self.since).await;
             let Some(slot) = slot else {
@@ -183,6 +195,7 @@ impl<F: FnMut(String)> Part<'_, F> {
             // Nothing is held while it waits.
             drop(slot);
             first = false;
+            self.tell(Stage::Retrying(setback.failure.to_string().into()));
             let audio = self.audio.duration();
             match self.schedule.handle_failure(setback.verdict, audio, now()) {
                 Decision::RetryAt(at) => sleep_until(at.into()).await,
@@ -200,6 +213,7 @@ impl<F: FnMut(String)> Part<'_, F> {
 
     /// One session with the whole of the audio so far and to come.
     async fn attempt(&mut self, may_reuse: bool) -> Result<Recognition, Setback> {
+        self.tries += 1;
         let Recogniser {
             provider,
             connections,
@@ -212,9 +226,13 @@ impl<F: FnMut(String)> Part<'_, F> {
         };
         let mut connection = match idle {
             Some(connection) => connection,
-            None => provider.open().await?,
+            None => {
+                self.tell(Stage::Connecting);
+                provider.open().await?
+            }
         };
         self.schedule.handle_session();
+        self.tell(Stage::Open);
         provider.note_session(self.schedule.sessions());
         let is_first = self.schedule.sessions() == 1 && self.urgency == Urgency::Live;
         let on_sent = |what: Sent, due: std::time::Instant| {
@@ -225,7 +243,8 @@ impl<F: FnMut(String)> Part<'_, F> {
         };
         let session = connection.access.session();
         let socket = &mut connection.socket;
-        let listener = (&mut self.on_interim, on_sent);
+        let mut on_interim = |text| (self.on_news)(News::Interim(text));
+        let listener = (&mut on_interim, on_sent);
         match run_session(socket, session, self.audio, listener).await {
             Ok(recognition) => {
                 connection.is_reused = true;
@@ -249,6 +268,16 @@ impl<F: FnMut(String)> Part<'_, F> {
                 Err(setback)
             }
         }
+    }
+}
+
+impl<F: FnMut(News)> Part<'_, F> {
+    fn tell(&mut self, stage: Stage) {
+        (self.on_news)(News::Progress(Progress {
+            stage,
+            since: now(),
+            tries: self.tries,
+        }));
     }
 }
 
