@@ -66,7 +66,7 @@ struct Plan {
     #[arg(long, default_value_t = 10_000)]
     registered: u16,
     /// Seconds that are measured, after a warm-up
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 12)]
     seconds: u64,
     /// How often callscribe is measured
     #[arg(long, default_value_t = 2)]
