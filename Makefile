@@ -15,7 +15,7 @@ TEST_THREADS = 8
 TARGET = datagrams
 SECONDS = 300
 
-.PHONY: help demo build deb model test chaos fuzz test-systemd check-reproducible check check-systemd eval bench lint docs packages test-packages
+.PHONY: help demo build deb model test chaos fuzz test-systemd check-reproducible check check-systemd eval bench instructions lint docs packages test-packages
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -53,7 +53,7 @@ fuzz: packages ## Look for inputs that break what reads foreign bytes (TARGET=da
 	cd tests/fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir . --target-dir ../../target/fuzz -s none $(TARGET) \
 		../../target/fuzz/corpus/$(TARGET) corpus/$(TARGET) -- -max_total_time=$(SECONDS)
 
-check: test-packages model lint docs check-systemd ## Everything a change must pass
+check: test-packages model lint docs check-systemd instructions ## Everything a change must pass
 	scripts/check-configs
 	scripts/check-units
 	cargo test --locked -- --test-threads=$(TEST_THREADS)
@@ -70,6 +70,10 @@ bench: packages ## Measure what a stream costs, beside its yardsticks, in a quar
 	scripts/need-packages $(BENCH_PACKAGES)
 	cargo build --profile bench --locked --no-default-features --bin callscribe --target-dir target/bench
 	cargo run --release --locked --manifest-path benches/Cargo.toml --target-dir target/bench --bin load -- $(BENCH)
+
+instructions: packages ## Count the instructions of the packet path; fail if they grew (INSTRUCTIONS=--keep)
+	scripts/need-packages valgrind
+	scripts/count-instructions $(INSTRUCTIONS)
 
 lint: packages
 	cargo fmt --check

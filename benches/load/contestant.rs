@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::process::{Child, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::account::{Account, Use};
 use crate::cores::Cores;
@@ -119,9 +119,14 @@ impl Contestant {
         self != Self::Callscribe
     }
 
-    /// Whether it only counts, which is cheap enough for any number of streams.
-    pub(crate) fn only_counts(self) -> bool {
-        matches!(self, Self::CountTick | Self::CountEpoll)
+    /// The most streams that a core may be expected to bear.
+    pub(crate) fn most_streams(self) -> u16 {
+        match self {
+            Self::Callscribe | Self::CountTick | Self::CountEpoll => u16::MAX,
+            Self::NaiveTokio | Self::Node => 1000,
+            // Two threads a stream.
+            Self::Gstreamer => 400,
+        }
     }
 
     /// The name in tables, as on the command line.
@@ -147,6 +152,9 @@ impl Contestant {
 
 /// Seconds until everybody is under way: the first words of all streams at once are no load that occurs.
 const WARM_UP: u64 = 4;
+
+/// How long the generator may take for its last two seconds.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Sends the load to `contestant` and measures everybody while it lasts, but for the first seconds.
 ///
@@ -220,13 +228,19 @@ fn generator(load: Load) -> Outcome<Process> {
 
 /// Packets, and how late the latest was: `…: 5000 packets, 860000 bytes, at worst 1.2 ms behind time`.
 fn sent_by(generator: &mut Process) -> Outcome<(u64, f64)> {
+    let deadline = Instant::now() + PATIENCE;
+    while generator.try_wait()?.is_none() {
+        if Instant::now() > deadline {
+            return Err("the generator cannot keep its pace".into());
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
     let mut report = String::new();
     let mut output = generator
         .stdout
         .take()
         .ok_or("the generator has no output")?;
     output.read_to_string(&mut report)?;
-    generator.wait()?;
     let before = |word: &str| {
         let (text, _) = report.split_once(word)?;
         text.split_whitespace().last()

@@ -82,11 +82,7 @@ impl Report {
 
     /// Prints what is to be said of all runs together.
     pub(crate) fn close(&self, against: Option<&Self>) {
-        let slow = self
-            .runs
-            .iter()
-            .filter(|run| !(0.98..1.02).contains(&run.pace));
-        for run in slow {
+        for run in self.runs.iter().filter(|run| !run.is_paced()) {
             println!(
                 "\nNot at its pace, so not what it says: {} with {} streams had {:.0} % of its packets in time.",
                 run.contestant.name(),
@@ -127,12 +123,13 @@ impl Report {
         Ok(())
     }
 
-    /// Under full load: every leg has a stream, and it speaks.
+    /// Under full load: every leg has a stream, and it speaks. Runs that did not get their packets in time are left out.
     pub(crate) fn full(&self, contestant: Contestant) -> impl Iterator<Item = &Run> {
         self.runs.iter().filter(move |run| {
             run.contestant == contestant
                 && run.legs == run.streams
                 && run.talk == Talk::Conversation
+                && run.is_paced()
         })
     }
 
@@ -310,6 +307,12 @@ impl Run {
             None => self.dropped_by_kernel,
         };
         lost
+    }
+
+    /// Whether its packets came in time: within 2 %, and a second of somebody else's.
+    fn is_paced(&self) -> bool {
+        let due = f64::from(self.streams) * 50.0 * self.seconds;
+        (self.pace * due - due).abs() <= due * 0.02 + 100.0
     }
 
     fn line(&self) -> String {
