@@ -11,7 +11,6 @@ use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
 
 use clap::Args;
@@ -191,7 +190,8 @@ fn engine(args: &ServiceArgs, file: &File) -> Result<EngineConfig, ServiceError>
         .or_else(|| file.whisper.model.clone())
         .unwrap_or_else(default_model);
     let mut whisper = WhisperConfig::new(model);
-    let half_the_cores = thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
+    let half_the_cores =
+        std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
     whisper.workers = args
         .workers
         .or(file.whisper.workers)
