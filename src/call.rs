@@ -14,12 +14,14 @@ pub mod loss;
 pub mod part;
 pub mod port;
 pub mod registration;
+pub mod session;
 pub mod snapshot;
 pub mod speech_settings;
 pub mod stray;
 pub mod switchboard;
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -107,6 +109,24 @@ pub struct PartKey {
     pub utterance: u64,
     /// Ordinal of the part in its utterance.
     pub part: u32,
+}
+
+impl PartKey {
+    /// Every part that a leg may have.
+    pub const fn of_leg(call: CallKey, channel: u8) -> RangeInclusive<Self> {
+        let first = Self {
+            call,
+            channel,
+            utterance: 0,
+            part: 0,
+        };
+        let last = Self {
+            utterance: u64::MAX,
+            part: u32::MAX,
+            ..first
+        };
+        RangeInclusive::new(first, last)
+    }
 }
 
 /// Where machines of this room leave what they ask for, in order.

@@ -1,4 +1,5 @@
 //! Fifty streams at once: every text complete and on its own call, every ledger exact.
+//! A program of its own, for nothing else shall want the processor meanwhile.
 #![expect(clippy::disallowed_methods, reason = "it takes its time")]
 
 mod support;

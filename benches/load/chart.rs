@@ -1,122 +1,134 @@
-//! The pictures: cost against legs, and the delays.
+//! The pictures: cost against streams, and the delays.
 
+use std::ops::Range;
 use std::path::Path;
 
 use plotters::prelude::*;
 
 use crate::Outcome;
 use crate::contestant::Contestant;
-use crate::report::Run;
+use crate::report::Report;
 
 const SIZE: (u32, u32) = (900, 520);
 
+const FONT: &str = "sans-serif";
+
 /// What one stream costs as streams grow, a line for each contestant.
-pub(crate) fn cost(runs: &[Run], path: &Path) -> Outcome<()> {
-    let area = SVGBackend::new(path, SIZE).into_drawing_area();
-    area.fill(&WHITE)?;
-    let full = runs
-        .iter()
-        .filter(|run| run.speaking == run.legs && run.legs > 1);
-    let full: Vec<&Run> = full.collect();
-    let most = |value: fn(&Run) -> f64| full.iter().map(|run| value(run)).fold(0.0, f64::max);
-    let right = most(|run| f64::from(run.legs)).max(10.0);
-    let top = most(|run| run.percent_of_core).max(0.01);
-    let mut chart = ChartBuilder::on(&area)
-        .caption("What a stream costs", ("sans-serif", 22))
-        .margin(16)
-        .x_label_area_size(48)
-        .y_label_area_size(72)
-        .build_cartesian_2d(
-            (50.0..right * 1.1).log_scale(),
-            (0.002..top * 1.4).log_scale(),
-        )?;
-    chart
-        .configure_mesh()
-        .x_desc("one-way streams")
-        .y_desc("% of a core for each stream")
-        .light_line_style(WHITE.mix(0.0))
-        .draw()?;
-    for (index, contestant) in Contestant::ALL.into_iter().enumerate() {
-        let points = full.iter().filter(|run| run.contestant == contestant);
-        let points: Vec<_> = points
-            .map(|run| (f64::from(run.legs), run.percent_of_core))
-            .collect();
-        let colour = Palette99::pick(index).to_rgba();
-        let dots = points
-            .iter()
-            .map(|&point| Circle::new(point, 4, colour.filled()));
-        chart.draw_series(dots)?;
-        chart
-            .draw_series(LineSeries::new(points, colour.stroke_width(2)))?
-            .label(contestant.name())
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
-    }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.9))
-        .border_style(BLACK.mix(0.3))
-        .draw()?;
-    area.present()?;
-    Ok(())
+pub(crate) fn cost(report: &Report, path: &Path) -> Outcome<()> {
+    let lines: Vec<Line> = Contestant::ALL
+        .into_iter()
+        .map(|contestant| Line {
+            name: contestant.name(),
+            points: points(report, contestant, |run| run.percent_of_core_per_stream),
+        })
+        .filter(|line| !line.points.is_empty())
+        .collect();
+    draw(
+        path,
+        "What a stream costs",
+        "% of a core for each stream",
+        &lines,
+        0.002,
+    )
 }
 
-/// The median, 90th and 99th percentile of each delay as legs grow.
-pub(crate) fn delays(runs: &[Run], path: &Path) -> Outcome<()> {
-    let ours = runs
-        .iter()
-        .filter(|run| run.contestant == Contestant::Callscribe);
-    let ours: Vec<&Run> = ours.filter(|run| run.legs > 1).collect();
-    let names: std::collections::BTreeSet<&String> =
-        ours.iter().flat_map(|run| run.delays_ms.keys()).collect();
-    if names.is_empty() {
+/// The median and the 99th percentile of each delay as streams grow.
+pub(crate) fn delays(report: &Report, path: &Path) -> Outcome<()> {
+    let mut lines = Vec::new();
+    for (name, of) in [
+        ("fragment_delay", "packet to fragment"),
+        ("end_delay", "end of speech to END"),
+        ("tick_lag", "tick lag"),
+    ] {
+        for (place, share) in [(0, "median"), (2, "99 %")] {
+            let points = points(report, Contestant::Callscribe, |run| {
+                run.delays_ms
+                    .get(name)
+                    .map_or(f64::NAN, |delay| delay[place])
+            });
+            let name = format!("{of}, {share}");
+            let points = points.into_iter().filter(|point| point.1.is_finite());
+            let points: Vec<_> = points.collect();
+            lines.extend((!points.is_empty()).then_some(Line { name, points }));
+        }
+    }
+    draw(
+        path,
+        "How long callscribe takes",
+        "milliseconds",
+        &lines,
+        0.1,
+    )
+}
+
+/// Points with a name; one stream is left out, for there is little to see in what it costs.
+struct Line {
+    name: String,
+    points: Vec<(f64, f64)>,
+}
+
+fn points(
+    report: &Report,
+    contestant: Contestant,
+    figure: impl Fn(&crate::report::Run) -> f64 + Copy,
+) -> Vec<(f64, f64)> {
+    let sizes = report.sizes().into_iter().filter(|&legs| legs > 1);
+    sizes
+        .filter_map(|legs| Some((f64::from(legs), report.spread(contestant, legs, figure)?[1])))
+        .collect()
+}
+
+fn draw(path: &Path, title: &str, unit: &str, lines: &[Line], least: f64) -> Outcome<()> {
+    let all = || lines.iter().flat_map(|line| line.points.iter().copied());
+    if all().next().is_none() {
         return Ok(());
     }
     let area = SVGBackend::new(path, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
-    let all = ours.iter().flat_map(|run| run.delays_ms.values().flatten());
-    let top = all.fold(1.0_f64, |most, &delay| most.max(delay));
-    let right = ours
-        .iter()
-        .map(|run| f64::from(run.legs))
-        .fold(100.0, f64::max);
+    let x = range(all().map(|point| point.0), 50.0, 1.25);
+    let y = range(all().map(|point| point.1), least, 1.6);
     let mut chart = ChartBuilder::on(&area)
-        .caption(
-            "Delays: median, 90th and 99th percentile",
-            ("sans-serif", 22),
-        )
+        .caption(title, (FONT, 22))
         .margin(16)
+        .margin_right(210)
         .x_label_area_size(48)
         .y_label_area_size(72)
-        .build_cartesian_2d(
-            (50.0..right * 1.1).log_scale(),
-            (0.1..top * 1.6).log_scale(),
-        )?;
+        .build_cartesian_2d(x.log_scale(), y.log_scale())?;
     chart
         .configure_mesh()
-        .x_desc("legs")
-        .y_desc("milliseconds")
-        .light_line_style(WHITE.mix(0.0))
+        .x_desc("one-way streams")
+        .y_desc(unit)
+        .label_style((FONT, 14))
+        .light_line_style(BLACK.mix(0.05))
+        .bold_line_style(BLACK.mix(0.15))
         .draw()?;
-    for (index, name) in names.into_iter().enumerate() {
+    for (index, line) in lines.iter().enumerate() {
         let colour = Palette99::pick(index).to_rgba();
-        let points = ours
-            .iter()
-            .filter_map(|run| Some((f64::from(run.legs), *run.delays_ms.get(name)?)));
-        let points: Vec<(f64, [f64; 3])> = points.collect();
-        let bars = points.iter().map(|&(legs, [median, ninety, most])| {
-            ErrorBar::new_vertical(legs, median, ninety, most, colour.filled(), 12)
-        });
-        chart
-            .draw_series(bars)?
-            .label(name.replace('_', " "))
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
+        let dots = line.points.iter();
+        chart.draw_series(dots.map(|&point| Circle::new(point, 4, colour.filled())))?;
+        let points = line.points.iter().copied();
+        chart.draw_series(LineSeries::new(points, colour.stroke_width(2)))?;
     }
-    chart
-        .configure_series_labels()
-        .background_style(WHITE.mix(0.9))
-        .border_style(BLACK.mix(0.3))
-        .draw()?;
+    // Names beside the lines' right end run into each other; a list at the margin does not.
+    for (index, line) in (0..).zip(lines) {
+        let colour = Palette99::pick(usize::try_from(index)?).to_rgba();
+        let y = 60 + 24 * index;
+        area.draw(&PathElement::new(
+            [(705, y), (727, y)],
+            colour.stroke_width(3),
+        ))?;
+        area.draw(&Text::new(line.name.as_str(), (734, y - 7), (FONT, 14)))?;
+    }
     area.present()?;
     Ok(())
+}
+
+/// From the least to the most, with some room.
+fn range(values: impl Iterator<Item = f64>, least: f64, room: f64) -> Range<f64> {
+    let (mut low, mut high) = (f64::MAX, least);
+    for value in values {
+        low = low.min(value);
+        high = high.max(value);
+    }
+    least.max(low / room)..(high * room).max(2.0 * least)
 }

@@ -1,21 +1,33 @@
 //! Who is measured, and how a run goes.
 
-use std::env;
-use std::fs::File;
+use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use crate::account::{Account, Use};
-use crate::{Outcome, daemon, yardstick};
+use crate::cores::Cores;
+use crate::process::Process;
+use crate::prometheus::Histograms;
+use crate::{Outcome, daemon, ports, recording, yardstick};
 
 /// Somebody who receives the streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, serde::Serialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    clap::ValueEnum,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Contestant {
-    /// The daemon with everything on: TLS to the recogniser, voice activity, lines to a reader
+    /// The daemon with everything on: TLS to the recogniser, voice activity, journal, lines to a reader, metrics
     Callscribe,
     /// Counts datagrams: a wake-up every 5 ms empties all sockets
     CountTick,
@@ -29,15 +41,29 @@ pub(crate) enum Contestant {
     Gstreamer,
 }
 
+/// What the streams say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Talk {
+    /// 40 % of it is speech.
+    Conversation,
+    /// Packets with the noise of a line.
+    Silence,
+}
+
 /// How much is asked of a contestant.
-#[derive(Clone, Copy, Debug, serde::Serialize)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
     /// Streams that it is ready for.
     pub(crate) legs: u16,
     /// Streams that come.
-    pub(crate) speaking: u16,
-    /// For so long.
+    pub(crate) streams: u16,
+    /// What they say.
+    pub(crate) talk: Talk,
+    /// For how long it is measured.
     pub(crate) seconds: u64,
+    /// Who runs where.
+    pub(crate) cores: Cores,
 }
 
 /// What a run came to.
@@ -46,12 +72,37 @@ pub(crate) struct Result {
     pub(crate) contestant: Use,
     pub(crate) generator: Use,
     pub(crate) sink: Use,
+    /// Datagrams that were fetched while it was measured.
+    pub(crate) fetched: u64,
+    /// The packet that went out latest was so many milliseconds behind its time.
+    pub(crate) generator_late_ms: f64,
     pub(crate) sent: u64,
-    pub(crate) received: u64,
+    /// By the contestant's own count, if it has one.
+    pub(crate) received: Option<u64>,
+    /// Datagrams that the kernel dropped at the contestant's sockets.
+    pub(crate) dropped: u64,
+    /// Resident memory before the first packet, in KiB.
+    pub(crate) base_kib: u64,
+    /// Delays by name, each with its median, 90th and 99th percentile in milliseconds.
+    pub(crate) delays: BTreeMap<String, [f64; 3]>,
+    /// The daemon's own account, over the whole run.
+    pub(crate) ledger: Option<Ledger>,
     /// Resident memory that a registered leg took before anybody spoke.
     pub(crate) silent_leg_kib: Option<f64>,
-    /// Delays by name, each with its median, 90th and 99th percentile in milliseconds.
-    pub(crate) delays: Vec<(String, [f64; 3])>,
+}
+
+/// Sums over the legs of all calls.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Ledger {
+    pub(crate) legs: u64,
+    pub(crate) packets: u64,
+    pub(crate) lost: u64,
+    pub(crate) speech_ms: u64,
+    pub(crate) silence_ms: u64,
+    pub(crate) transcribed_ms: u64,
+    pub(crate) gap_ms: u64,
+    /// Final texts.
+    pub(crate) texts: u64,
 }
 
 impl Contestant {
@@ -66,6 +117,11 @@ impl Contestant {
 
     pub(crate) fn is_yardstick(self) -> bool {
         self != Self::Callscribe
+    }
+
+    /// Whether it only counts, which is cheap enough for any number of streams.
+    pub(crate) fn only_counts(self) -> bool {
+        matches!(self, Self::CountTick | Self::CountEpoll)
     }
 
     /// The name in tables, as on the command line.
@@ -89,27 +145,81 @@ impl Contestant {
     }
 }
 
-/// Seconds until everybody is under way.
-const WARM_UP: u64 = 3;
+/// Seconds until everybody is under way: the first words of all streams at once are no load that occurs.
+const WARM_UP: u64 = 4;
 
 /// Sends the load to `contestant` and measures everybody while it lasts, but for the first seconds.
+///
+/// `scrape` asks for the metrics, twice, on the contestant's account.
 pub(crate) fn measure(
     contestant: &Child,
     sink: Option<&Child>,
-    first_port: u16,
     load: Load,
+    scrape: impl Fn() -> Outcome<String>,
 ) -> Outcome<Result> {
-    let mut generator = generator(first_port, load)?;
+    let base_kib = crate::account::resident_kib(contestant)?;
+    let mut generator = generator(load)?;
     thread::sleep(Duration::from_secs(WARM_UP));
     let accounts = [Some(contestant), Some(&generator), sink];
     let accounts = accounts.map(|process| process.map(Account::open));
+    let fetched_before = ports::fetched()?;
+    let before = Histograms::read(&scrape()?);
     thread::sleep(Duration::from_secs(load.seconds));
+    let after = Histograms::read(&scrape()?);
     let mut used = [Use::default(); 3];
     for (used, account) in used.iter_mut().zip(accounts) {
         if let Some(account) = account {
             *used = account?.so_far()?;
         }
     }
+    let fetched = ports::fetched()? - fetched_before;
+    let [contestant, of_generator, of_sink] = used;
+    let (sent, generator_late_ms) = sent_by(&mut generator)?;
+    Ok(Result {
+        contestant,
+        generator: of_generator,
+        sink: of_sink,
+        fetched,
+        generator_late_ms,
+        sent,
+        dropped: dropped(load)?,
+        base_kib,
+        delays: after.percentiles_since(&before),
+        ..Result::default()
+    })
+}
+
+/// Waits until nothing is left in the sockets, and gives what the kernel dropped there.
+fn dropped(load: Load) -> Outcome<u64> {
+    for _ in 0..40 {
+        thread::sleep(Duration::from_millis(50));
+        let sockets = ports::look(&ports::of(load.legs))?;
+        if sockets.unread == 0 {
+            return Ok(sockets.dropped);
+        }
+    }
+    Err("two seconds after the last packet the sockets are not empty".into())
+}
+
+fn generator(load: Load) -> Outcome<Process> {
+    let recording = match load.talk {
+        Talk::Conversation => recording::talk()?,
+        Talk::Silence => recording::silence()?,
+    };
+    let seconds = WARM_UP + load.seconds + 2;
+    let first = ports::FIRST;
+    let mut send = load.cores.for_others(&callscribe()?);
+    send.arg("send")
+        .arg(recording)
+        .args(["--to", &format!("127.0.0.1:{first}")])
+        .args(["--streams", &load.streams.to_string()])
+        .args(["--seconds", &seconds.to_string()])
+        .stdout(Stdio::piped());
+    Ok(Process::start(&mut send)?)
+}
+
+/// Packets, and how late the latest was: `…: 5000 packets, 860000 bytes, at worst 1.2 ms behind time`.
+fn sent_by(generator: &mut Process) -> Outcome<(u64, f64)> {
     let mut report = String::new();
     let mut output = generator
         .stdout
@@ -117,64 +227,26 @@ pub(crate) fn measure(
         .ok_or("the generator has no output")?;
     output.read_to_string(&mut report)?;
     generator.wait()?;
-    let words: Vec<&str> = report.split_whitespace().collect();
-    let packets = words.iter().position(|word| word.starts_with("packets"));
-    let sent = packets
-        .and_then(|at| words.get(at - 1))
-        .ok_or_else(|| format!("the generator says {report:?}"))?;
-    let [contestant, generator, sink] = used;
-    Ok(Result {
-        contestant,
-        generator,
-        sink,
-        sent: sent.parse()?,
-        ..Result::default()
-    })
-}
-
-fn generator(first_port: u16, load: Load) -> Outcome<Child> {
-    let seconds = WARM_UP + load.seconds + 1;
-    Ok(callscribe()
-        .arg("send")
-        .arg(recording()?)
-        .args(["--to", &format!("127.0.0.1:{first_port}")])
-        .args([
-            "--streams",
-            &load.speaking.to_string(),
-            "--seconds",
-            &seconds.to_string(),
-        ])
-        .stdout(Stdio::piped())
-        .spawn()?)
-}
-
-/// The project.
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-
-/// The program under test, as `make build` makes it.
-pub(crate) fn callscribe() -> Command {
-    Command::new(Path::new(ROOT).join("target/release/callscribe"))
-}
-
-/// Two minutes of a customer and an agent who take turns: 40 % of it is speech.
-fn recording() -> Outcome<PathBuf> {
-    let path = scratch()?.join("talk.wav");
-    if !path.exists() {
-        let mut samples = Vec::new();
-        for side in ["call_agent.wav", "call_caller.wav"] {
-            let file = Path::new(ROOT).join("fixtures").join(side);
-            samples.extend(callscribe::wav::read(File::open(file)?)?.concat());
-        }
-        // The two sides speak for 41.88 s of 93.46 s; listening makes it 40 %.
-        samples.resize(samples.len() + 8000 * 11, 0);
-        callscribe::wav::write(File::create(&path)?, samples)?;
+    let before = |word: &str| {
+        let (text, _) = report.split_once(word)?;
+        text.split_whitespace().last()
+    };
+    let packets = before(" packets").and_then(|number| number.parse().ok());
+    let packets = packets.ok_or_else(|| format!("the generator says {report:?}"))?;
+    let late = before(" ms behind").and_then(|number| number.parse().ok());
+    if report.contains("refused") {
+        return Err(format!("nobody was there for some packets: {report}").into());
     }
-    Ok(path)
+    Ok((packets, late.unwrap_or(0.0)))
 }
 
-/// A folder for what a run needs.
-pub(crate) fn scratch() -> Outcome<PathBuf> {
-    let folder = env::temp_dir().join(format!("callscribe-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&folder)?;
-    Ok(folder)
+/// The program under test, which is generator and recogniser as well.
+pub(crate) fn callscribe() -> Outcome<std::path::PathBuf> {
+    // Cargo puts both programs beside each other.
+    let path = std::env::current_exe()?.with_file_name("callscribe");
+    if path.exists() {
+        Ok(path)
+    } else {
+        Err(format!("{} is missing; `make bench` builds it", path.display()).into())
+    }
 }

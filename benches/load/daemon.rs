@@ -1,74 +1,79 @@
 //! The daemon under test, with its recogniser behind TLS and a reader of its lines.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread::{self, JoinHandle};
+use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
-use crate::Outcome;
-use crate::account;
-use crate::contestant::{Load, Result, callscribe, measure, scratch};
-use crate::report::percentiles;
-
-/// Even ports from here on; the one above each is for its RTCP.
-const FIRST_PORT: u16 = 20_000;
+use crate::contestant::{Load, Result, callscribe, measure};
+use crate::control::Control;
+use crate::lines::Reader;
+use crate::process::Process;
+use crate::{Outcome, account, fresh_folder, ports, sink};
 
 /// How long anything may take to start, or to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Streams that nobody registered, each a call of its own.
+/// Streams that nobody registered, each a call of its own; it ends by silence.
 pub(crate) fn run(load: Load) -> Outcome<Result> {
-    let contestant = Daemon::start(load, "unregistered-calls = true")?;
-    contestant.measure(load)
+    let daemon = Daemon::start(load, "unregistered-calls = true\nidle-timeout-ms = 3000")?;
+    let result = daemon.measure(load)?;
+    daemon.end(result, u64::from(load.streams))
 }
 
-/// Registered calls of two legs, of which few speak.
+/// Registered calls of two legs, of which the first ones speak.
 pub(crate) fn run_registered(load: Load) -> Outcome<Result> {
-    let contestant = Daemon::start(load, "")?;
-    let before = account::resident_kib(&contestant.process)?;
+    // Otherwise the legs need twice as many descriptors as a process may often have.
+    let daemon = Daemon::start(load, "rtcp-mux = true")?;
+    let before = account::resident_kib(&daemon.process)?;
+    let control = daemon.control();
     for call in 0..load.legs / 2 {
-        let body = format!(
-            r#"{{"call_id":"bench-{call}","legs":[{{"role":"AGENT"}},{{"role":"CUSTOMER"}}]}}"#
-        );
-        let answer = contestant.ask("POST", "/v1/calls", &body)?;
+        let body =
+            format!(r#"{{"id":"bench-{call}","legs":[{{"role":"AGENT"}},{{"role":"CUSTOMER"}}]}}"#);
+        let answer = control.ask("POST", "/v1/calls", &body)?;
         if !answer.starts_with("HTTP/1.1 201") {
             return Err(format!("a call was not registered: {answer}").into());
         }
     }
-    let silent = account::resident_kib(&contestant.process)?;
-    let mut result = contestant.measure(load)?;
-    result.silent_leg_kib = Some((silent.saturating_sub(before)) as f64 / f64::from(load.legs));
-    Ok(result)
+    let silent = account::resident_kib(&daemon.process)?;
+    let mut result = daemon.measure(load)?;
+    result.silent_leg_kib = Some(silent.saturating_sub(before) as f64 / f64::from(load.legs));
+    for call in 0..load.streams / 2 {
+        let answer = control.ask("DELETE", &format!("/v1/calls/bench-{call}"), "")?;
+        if !answer.starts_with("HTTP/1.1 20") {
+            return Err(format!("a call did not end: {answer}").into());
+        }
+    }
+    daemon.end(result, u64::from(load.streams))
 }
 
 struct Daemon {
-    folder: PathBuf,
-    process: Child,
-    sink: Child,
-    reader: JoinHandle<u64>,
+    folder: std::path::PathBuf,
+    process: Process,
+    sink: Process,
+    reader: Reader,
 }
 
 impl Daemon {
     fn start(load: Load, rtp: &str) -> Outcome<Self> {
-        let folder = scratch()?;
-        let (mut sink, endpoint) = sink(&folder, true)?;
+        let folder = fresh_folder()?;
+        let (sink, endpoint) = sink::start(&folder, load.cores, true)?;
         let config = folder.join("callscribe.toml");
         fs::write(&config, configuration(&folder, &endpoint, load, rtp))?;
-        let log = fs::File::create(folder.join("daemon.log"))?;
-        let mut process = callscribe()
-            .args(["run", "--config"])
+        let mut run = load.cores.for_contestant(&callscribe()?);
+        run.args(["run", "--config"])
             .arg(&config)
-            .stderr(log)
-            .spawn()?;
-        let socket = wait_for(|| UnixStream::connect(folder.join("events.sock")).ok());
-        let Some(socket) = socket else {
-            process.kill()?;
-            sink.kill()?;
+            // As its unit does: the journal is there, the spool and the state of the calls.
+            .env("STATE_DIRECTORY", &folder)
+            .stderr(fs::File::create(folder.join("daemon.log"))?);
+        let process = Process::start(&mut run)?;
+        let control = folder.join("control.sock");
+        let is_ready = || {
+            Reader::connect(&folder.join("events.sock"))
+                .ok()
+                .filter(|_| control.exists())
+        };
+        let Some(reader) = wait_for(is_ready) else {
             let log = fs::read_to_string(folder.join("daemon.log"))?;
             return Err(format!("the daemon does not start:\n{log}").into());
         };
@@ -76,44 +81,44 @@ impl Daemon {
             folder,
             process,
             sink,
-            reader: thread::spawn(move || count_packets(socket)),
+            reader,
         })
     }
 
-    fn measure(mut self, load: Load) -> Outcome<Result> {
-        let mut result = measure(&self.process, Some(&self.sink), FIRST_PORT, load)?;
-        let metrics = self.ask("GET", "/metrics", "").unwrap_or_default();
-        result.delays = percentiles(&metrics);
-        stop(&self.process)?;
-        self.process.wait()?;
-        result.received = self.reader.join().map_err(|_| "the reader panicked")?;
-        self.sink.kill()?;
-        self.sink.wait()?;
-        Ok(result)
+    fn control(&self) -> Control {
+        Control::new(self.folder.join("control.sock"))
     }
 
-    /// One request of the control API.
-    fn ask(&self, method: &str, path: &str, body: &str) -> Outcome<String> {
-        let mut socket = UnixStream::connect(self.folder.join("control.sock"))?;
-        let length = body.len();
-        write!(
-            socket,
-            "{method} {path} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\
-             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-        )?;
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer)?;
-        Ok(answer)
+    fn measure(&self, load: Load) -> Outcome<Result> {
+        let scrape = || self.control().ask("GET", "/metrics", "");
+        measure(&self.process, Some(&self.sink), load, scrape)
+    }
+
+    /// Ends the daemon when the ledgers of so many legs are in.
+    fn end(self, mut result: Result, legs: u64) -> Outcome<Result> {
+        let all = wait_for(|| (self.reader.ledger().legs >= legs).then_some(()));
+        let ledger = self.reader.ledger();
+        self.process.stop()?;
+        if all.is_none() {
+            let log = fs::read_to_string(self.folder.join("daemon.log"))?;
+            let got = ledger.legs;
+            return Err(format!("of {legs} legs, {got} gave their ledger:\n{log}").into());
+        }
+        result.received = Some(ledger.packets);
+        result.ledger = Some(ledger);
+        Ok(result)
     }
 }
 
+/// The defaults of every key that can be left out.
 fn configuration(folder: &Path, endpoint: &str, load: Load, rtp: &str) -> String {
-    let last = FIRST_PORT + 2 * load.legs;
+    let ports = ports::of(load.legs);
+    let (first, last) = (ports.start, ports.end - 1);
     let folder = folder.display();
     format!(
         r#"[rtp]
 bind-address = "127.0.0.1"
-port-range = "{FIRST_PORT}-{last}"
+port-range = "{first}-{last}"
 {rtp}
 [asr]
 endpoint = "{endpoint}"
@@ -123,65 +128,6 @@ max-sessions = 10000
 socket = "{folder}/events.sock"
 "#
     )
-}
-
-/// A recogniser that takes everything and understands nothing, at little cost.
-pub(crate) fn sink(folder: &Path, tls: bool) -> Outcome<(Child, String)> {
-    let config = folder.join("service.toml");
-    let mut text = "engine = \"scripted\"\n[script]\nsays = \"length\"\n".to_owned();
-    if tls {
-        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-        let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
-        fs::write(&certificate, pair.cert.pem())?;
-        fs::write(&key, pair.signing_key.serialize_pem())?;
-        text += &format!("[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n");
-    }
-    fs::write(&config, text)?;
-    let mut process = callscribe()
-        .args(["service", "--listen", "127.0.0.1:0", "--config"])
-        .arg(&config)
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let output = process.stdout.take().ok_or("the sink has no output")?;
-    let mut line = String::new();
-    BufReader::new(output).read_line(&mut line)?;
-    let address = line
-        .split_whitespace()
-        .find_map(|word| word.split_once("://"));
-    let (scheme, address) = address.ok_or_else(|| format!("the sink says {line:?}"))?;
-    let address = address.trim_end_matches('/');
-    let port = address.rsplit_once(':').map_or("", |(_, port)| port);
-    Ok((process, format!("{scheme}://localhost:{port}")))
-}
-
-/// Packets that the ledgers of the ended calls tell.
-fn count_packets(socket: UnixStream) -> u64 {
-    let lines = BufReader::new(socket)
-        .lines()
-        .map_while(std::io::Result::ok);
-    let ended = lines.filter(|line| line.contains(r#""event":"call_ended""#));
-    let packets = |line: String| {
-        let line: Value = serde_json::from_str(&line).ok()?;
-        let legs = line["coverage"].as_array()?;
-        Some(
-            legs.iter()
-                .filter_map(|leg| leg["packets"].as_u64())
-                .sum::<u64>(),
-        )
-    };
-    ended.filter_map(packets).sum()
-}
-
-/// Asks a process to end in its own way.
-pub(crate) fn stop(process: &Child) -> Outcome<()> {
-    let status = Command::new("kill")
-        .arg(process.id().to_string())
-        .status()?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err("a process cannot be ended".into())
-    }
 }
 
 fn wait_for<T>(mut what: impl FnMut() -> Option<T>) -> Option<T> {

@@ -8,7 +8,7 @@ use std::thread;
 use crate::Outcome;
 
 /// Where and of what the figures are.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Machine {
     processor: String,
     cores: usize,
@@ -25,6 +25,7 @@ pub(crate) fn describe() -> Outcome<Machine> {
         .find_map(|line| line.strip_prefix("model name"));
     let commit = Command::new("git")
         .args(["describe", "--always", "--dirty"])
+        .current_dir(crate::ROOT)
         .output();
     let commit = commit.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     Ok(Machine {

@@ -4,42 +4,70 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use crate::Outcome;
 use crate::account::Use;
-use crate::chart;
-use crate::contestant::{Contestant, Load, Result};
+use crate::contestant::{Contestant, Ledger, Load, Result, Talk};
 use crate::machine::Machine;
+use crate::{Outcome, ROOT, chart};
 
 /// All runs, in their order.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Report {
     pub(crate) machine: Machine,
     pub(crate) runs: Vec<Run>,
 }
 
-/// One line of the table.
-#[derive(Clone, Debug, serde::Serialize)]
+/// One run.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Run {
     pub(crate) contestant: Contestant,
     pub(crate) legs: u16,
-    pub(crate) speaking: u16,
+    pub(crate) streams: u16,
+    pub(crate) talk: Talk,
+    pub(crate) seconds: f64,
+    /// Packets that were fetched meanwhile, as a share of those that were due. Costs are charged to what came.
+    pub(crate) pace: f64,
     /// Processor seconds for a minute of one stream.
     pub(crate) cpu_s_per_stream_minute: f64,
     /// The same as a share of one core.
-    pub(crate) percent_of_core: f64,
-    pub(crate) generator_percent: f64,
-    pub(crate) sink_percent: f64,
+    pub(crate) percent_of_core_per_stream: f64,
+    /// How much of it the kernel used.
+    pub(crate) system_share: f64,
+    pub(crate) core: Core,
     pub(crate) sent: u64,
-    pub(crate) received: u64,
-    pub(crate) peak_mib: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) received: Option<u64>,
+    pub(crate) dropped_by_kernel: u64,
+    /// The generator's latest packet was so far behind its time.
+    pub(crate) generator_late_ms: f64,
+    pub(crate) memory_mib: Memory,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) silent_leg_kib: Option<f64>,
     /// Median, 90th and 99th percentile in milliseconds.
     pub(crate) delays_ms: BTreeMap<String, [f64; 3]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ledger: Option<Ledger>,
+}
+
+/// Percent of a core that each process kept busy.
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Core {
+    pub(crate) contestant: f64,
+    pub(crate) generator: f64,
+    pub(crate) recogniser: f64,
+}
+
+/// Resident memory of the contestant, in MiB.
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Memory {
+    /// Before the first packet.
+    pub(crate) base: f64,
+    /// At the end of the measurement.
+    pub(crate) end: f64,
+    pub(crate) peak: f64,
 }
 
 impl Report {
-    pub(crate) fn new(machine: Machine) -> Self {
+    pub(crate) const fn new(machine: Machine) -> Self {
         Self {
             machine,
             runs: Vec::new(),
@@ -47,150 +75,297 @@ impl Report {
     }
 
     /// Takes in a run and prints its line.
-    pub(crate) fn add(&mut self, contestant: Contestant, load: Load, result: Result) {
-        let streams = f64::from(load.speaking);
-        let share = |used: Use| used.cpu.as_secs_f64() / used.wall.as_secs_f64().max(1e-9);
-        let run = Run {
-            contestant,
-            legs: load.legs,
-            speaking: load.speaking,
-            cpu_s_per_stream_minute: share(result.contestant) / streams * 60.0,
-            percent_of_core: share(result.contestant) / streams * 100.0,
-            generator_percent: share(result.generator) / streams * 100.0,
-            sink_percent: share(result.sink) / streams * 100.0,
-            sent: result.sent,
-            received: result.received,
-            peak_mib: result.contestant.peak_kib as f64 / 1024.0,
-            silent_leg_kib: result.silent_leg_kib,
-            delays_ms: result.delays.into_iter().collect(),
-        };
-        if self.runs.is_empty() {
-            println!("{HEAD}");
-        }
+    pub(crate) fn add(&mut self, run: Run) {
         println!("{}", run.line());
         self.runs.push(run);
     }
 
-    /// Prints the ratios, and writes the table, the figures and the pictures.
-    pub(crate) fn keep(&self, folder: &Path) -> Outcome<()> {
-        fs::create_dir_all(folder)?;
-        let ratios = self.ratios();
-        println!("\n{ratios}");
-        let lines: String = self.runs.iter().map(|run| run.line() + "\n").collect();
-        let table = format!("{}\n\n{HEAD}\n{lines}\n{ratios}", self.machine);
-        fs::write(folder.join("table.md"), table)?;
-        let figures = serde_json::to_string_pretty(self)? + "\n";
-        fs::write(folder.join("figures.json"), figures)?;
-        chart::cost(&self.runs, &folder.join("cost.svg"))?;
-        chart::delays(&self.runs, &folder.join("delays.svg"))?;
-        println!("kept in {}", folder.display());
+    /// Prints what is to be said of all runs together.
+    pub(crate) fn close(&self, against: Option<&Self>) {
+        let slow = self
+            .runs
+            .iter()
+            .filter(|run| !(0.98..1.02).contains(&run.pace));
+        for run in slow {
+            println!(
+                "\nNot at its pace, so not what it says: {} with {} streams had {:.0} % of its packets in time.",
+                run.contestant.name(),
+                run.streams,
+                run.pace * 100.0
+            );
+        }
+        println!("\n{}", self.accounts());
+        println!("{}", self.ratios());
+        if let Some(growth) = self.growth() {
+            println!("{growth}\n");
+        }
+        if let Some(before) = against {
+            println!("{}", self.beside(before));
+        }
+    }
+
+    /// Writes figures and pictures: under a name into the tree, or beside what was built.
+    pub(crate) fn keep(&self, name: Option<&str>) -> Outcome<()> {
+        let (figures, pictures) = match name {
+            Some(name) => (
+                format!("{ROOT}/benches/results/{name}.json"),
+                format!("{ROOT}/docs/performance"),
+            ),
+            None => {
+                let folder = format!("{ROOT}/target/bench/report");
+                (format!("{folder}/figures.json"), folder)
+            }
+        };
+        for path in [&figures, &format!("{pictures}/-")] {
+            fs::create_dir_all(Path::new(path).parent().unwrap_or(Path::new(".")))?;
+        }
+        fs::write(&figures, serde_json::to_string_pretty(self)? + "\n")?;
+        let pictures = Path::new(&pictures);
+        chart::cost(self, &pictures.join("cost.svg"))?;
+        chart::delays(self, &pictures.join("delays.svg"))?;
+        println!("figures in {figures}, pictures in {}", pictures.display());
         Ok(())
     }
 
-    /// How much cheaper or dearer the daemon is than each yardstick under the same load.
+    /// Under full load: every leg has a stream, and it speaks.
+    pub(crate) fn full(&self, contestant: Contestant) -> impl Iterator<Item = &Run> {
+        self.runs.iter().filter(move |run| {
+            run.contestant == contestant
+                && run.legs == run.streams
+                && run.talk == Talk::Conversation
+        })
+    }
+
+    /// The median of a figure over the runs with so many streams, with the least and the most.
+    pub(crate) fn spread(
+        &self,
+        contestant: Contestant,
+        legs: u16,
+        figure: impl Fn(&Run) -> f64,
+    ) -> Option<[f64; 3]> {
+        let runs = self.full(contestant).filter(|run| run.legs == legs);
+        let mut figures: Vec<f64> = runs.map(figure).collect();
+        figures.sort_by(f64::total_cmp);
+        let middle = figures.len() / 2;
+        let upper = *figures.get(middle)?;
+        let lower = figures[(figures.len() - 1) / 2];
+        Some([
+            figures[0],
+            f64::midpoint(lower, upper),
+            figures[figures.len() - 1],
+        ])
+    }
+
+    /// Every number of streams that was asked for, once.
+    pub(crate) fn sizes(&self) -> Vec<u16> {
+        let mut sizes: Vec<u16> = Contestant::ALL
+            .into_iter()
+            .flat_map(|contestant| self.full(contestant).map(|run| run.legs))
+            .collect();
+        sizes.sort_unstable();
+        sizes.dedup();
+        sizes
+    }
+
+    /// Delays, memory and ledger of callscribe.
+    fn accounts(&self) -> String {
+        let mut text = ACCOUNTS.to_owned();
+        let ours = self.runs.iter();
+        for run in ours.filter(|run| run.contestant == Contestant::Callscribe) {
+            text += &run.account();
+        }
+        text
+    }
+
+    /// How much dearer each yardstick is under the same load.
     fn ratios(&self) -> String {
-        let mut text =
-            "| streams | yardstick | its cost / callscribe's |\n|---:|---|---:|\n".to_owned();
-        for run in self.runs.iter().filter(|run| run.contestant.is_yardstick()) {
-            let ours = self
-                .runs
-                .iter()
-                .find(|ours| ours.contestant == Contestant::Callscribe && ours.legs == run.legs);
-            if let Some(ours) = ours {
-                let ratio = run.percent_of_core / ours.percent_of_core;
-                text += &format!(
-                    "| {} | {} | {ratio:.2} |\n",
-                    run.legs,
-                    run.contestant.name()
-                );
+        let mut text = "| streams | callscribe, % of a core a stream (least, most) |".to_owned();
+        let yardsticks = Contestant::ALL
+            .into_iter()
+            .filter(|contestant| contestant.is_yardstick());
+        let yardsticks: Vec<_> = yardsticks.collect();
+        for yardstick in &yardsticks {
+            text += &format!(" {} costs |", yardstick.name());
+        }
+        text += &format!("\n|---:|---:|{}\n", "---:|".repeat(yardsticks.len()));
+        for legs in self.sizes() {
+            let cost =
+                |contestant| self.spread(contestant, legs, |run| run.percent_of_core_per_stream);
+            let Some([least, ours, most]) = cost(Contestant::Callscribe) else {
+                continue;
+            };
+            text += &format!("| {legs} | {ours:.4} ({least:.4}, {most:.4}) |");
+            for &yardstick in &yardsticks {
+                text += &match cost(yardstick) {
+                    Some([_, theirs, _]) => format!(" {:.2} × |", theirs / ours),
+                    None => " |".to_owned(),
+                };
+            }
+            text += "\n";
+        }
+        text
+    }
+
+    /// A line through callscribe's cost: what it costs without any stream, and what each adds.
+    fn growth(&self) -> Option<String> {
+        let points: Vec<(f64, f64)> = self
+            .full(Contestant::Callscribe)
+            .map(|run| (f64::from(run.legs), run.core.contestant))
+            .collect();
+        let count = points.len() as f64;
+        let mean = |value: fn(&(f64, f64)) -> f64| points.iter().map(value).sum::<f64>() / count;
+        let (legs, busy) = (mean(|point| point.0), mean(|point| point.1));
+        let spread: f64 = points.iter().map(|point| (point.0 - legs).powi(2)).sum();
+        let common: f64 = points
+            .iter()
+            .map(|point| (point.0 - legs) * (point.1 - busy))
+            .sum();
+        let slope = common / spread;
+        let base = busy - slope * legs;
+        (spread > 0.0).then(|| {
+            format!("Growth: {base:.2} % of a core, and {slope:.4} % more with each stream.")
+        })
+    }
+
+    /// What has changed since other figures.
+    fn beside(&self, before: &Self) -> String {
+        let mut text = format!(
+            "Before: {}\n\n| receiver | streams | % of a core a stream, before | after | after / before |\n|---|---:|---:|---:|---:|\n",
+            before.machine
+        );
+        for legs in self.sizes() {
+            for contestant in Contestant::ALL {
+                let cost = |report: &Self| {
+                    report.spread(contestant, legs, |run| run.percent_of_core_per_stream)
+                };
+                if let (Some([_, before, _]), Some([_, after, _])) = (cost(before), cost(self)) {
+                    let name = contestant.name();
+                    let ratio = after / before;
+                    text +=
+                        &format!("| {name} | {legs} | {before:.4} | {after:.4} | {ratio:.2} |\n");
+                }
             }
         }
         text
     }
 }
 
-const HEAD: &str = "| receiver | legs | streams | CPU s / stream-minute | % of a core / stream | sent | lost | peak MiB | generator % | recogniser % | delays p50/p90/p99 ms |
-|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|";
+/// Figures that were kept under a name.
+pub(crate) fn read(name: &str) -> Outcome<Report> {
+    let path = format!("{ROOT}/benches/results/{name}.json");
+    let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+pub(crate) const HEAD: &str = "\
+| receiver | legs | streams | CPU s / stream-minute | % of a core / stream | in the kernel | its core | generator | recogniser | pace | sent | lost | dropped by the kernel | latest packet, ms late |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|";
+
+const ACCOUNTS: &str = "\
+| callscribe: legs | streams | fragment, ms p50 / p90 / p99 | END | tick lag | MiB before | at the end | KiB a leg | speech | texts | speech without text, ms |
+|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
+";
 
 impl Run {
-    fn line(&self) -> String {
-        let delays = self.delays_ms.iter().map(|(name, [median, ninety, most])| {
-            format!("{name} {median:.1}/{ninety:.1}/{most:.1}")
-        });
-        let mut delays = delays.collect::<Vec<_>>().join(", ");
-        if let Some(kib) = self.silent_leg_kib {
-            delays = format!("{kib:.1} KiB a silent leg; {delays}");
+    pub(crate) fn new(contestant: Contestant, load: Load, result: Result) -> Self {
+        let used = result.contestant;
+        let pace = result.fetched as f64 / (f64::from(load.streams) * 50.0 * used.wall);
+        let streams = f64::from(load.streams) * pace;
+        let percent = |used: Use| used.of_core() * 100.0;
+        let mib = |kib: u64| kib as f64 / 1024.0;
+        Self {
+            contestant,
+            legs: load.legs,
+            streams: load.streams,
+            talk: load.talk,
+            seconds: used.wall,
+            pace,
+            cpu_s_per_stream_minute: used.of_core() / streams * 60.0,
+            percent_of_core_per_stream: percent(used) / streams,
+            system_share: used.system / used.cpu.max(f64::MIN_POSITIVE),
+            core: Core {
+                contestant: percent(used),
+                generator: percent(result.generator),
+                recogniser: percent(result.sink),
+            },
+            sent: result.sent,
+            received: result.received,
+            dropped_by_kernel: result.dropped,
+            generator_late_ms: result.generator_late_ms,
+            memory_mib: Memory {
+                base: mib(result.base_kib),
+                end: mib(used.resident_kib),
+                peak: mib(used.peak_kib),
+            },
+            silent_leg_kib: result.silent_leg_kib,
+            delays_ms: result.delays,
+            ledger: result.ledger,
         }
+    }
+
+    /// Packets that were sent and not received.
+    pub(crate) const fn lost(&self) -> u64 {
+        let lost = match self.received {
+            Some(received) => self.sent.saturating_sub(received),
+            None => self.dropped_by_kernel,
+        };
+        lost
+    }
+
+    fn line(&self) -> String {
+        let silent = match self.talk {
+            Talk::Conversation => "",
+            Talk::Silence => " (silence)",
+        };
         format!(
-            "| {} | {} | {} | {:.4} | {:.4} | {} | {} | {:.1} | {:.4} | {:.4} | {delays} |",
+            "| {}{silent} | {} | {} | {:.4} | {:.4} | {:.0} % | {:.1} % | {:.1} % | {:.1} % | {:.1} % | {} | {} | {} | {:.1} |",
             self.contestant.name(),
             self.legs,
-            self.speaking,
+            self.streams,
             self.cpu_s_per_stream_minute,
-            self.percent_of_core,
+            self.percent_of_core_per_stream,
+            self.system_share * 100.0,
+            self.core.contestant,
+            self.core.generator,
+            self.core.recogniser,
+            self.pace * 100.0,
             self.sent,
-            self.sent.saturating_sub(self.received),
-            self.peak_mib,
-            self.generator_percent,
-            self.sink_percent,
+            self.lost(),
+            self.dropped_by_kernel,
+            self.generator_late_ms,
         )
     }
-}
 
-/// The percentiles of every histogram in seconds that a Prometheus text shows, in milliseconds.
-///
-/// Within a bucket the observations are taken to be spread evenly.
-pub(crate) fn percentiles(metrics: &str) -> Vec<(String, [f64; 3])> {
-    let mut buckets: BTreeMap<String, BTreeMap<u64, (f64, f64)>> = BTreeMap::new();
-    for line in metrics.lines() {
-        let Some((name, rest)) = line.split_once("_seconds_bucket{") else {
-            continue;
+    fn account(&self) -> String {
+        let delay = |name: &str| match self.delays_ms.get(name) {
+            Some([median, ninety, most]) => format!("{median:.1} / {ninety:.1} / {most:.1}"),
+            None => "-".to_owned(),
         };
-        let bound = rest
-            .split("le=\"")
-            .nth(1)
-            .and_then(|rest| rest.split('"').next());
-        let bound = bound.and_then(|text| text.parse::<f64>().ok());
-        let count = rest
-            .rsplit(' ')
-            .next()
-            .and_then(|text| text.parse::<f64>().ok());
-        if let (Some(bound), Some(count)) = (bound, count) {
-            let name = name.trim_start_matches("callscribe_").to_owned();
-            let bucket = buckets
-                .entry(name)
-                .or_default()
-                .entry(bound.to_bits())
-                .or_insert((bound, 0.0));
-            bucket.1 += count;
-        }
-    }
-    let all = buckets.into_iter().filter_map(|(name, buckets)| {
-        let buckets: Vec<(f64, f64)> = buckets.into_values().collect();
-        let total = buckets.last()?.1;
-        (total > 0.0).then(|| {
-            (
-                name,
-                [0.5, 0.9, 0.99].map(|share| quantile(&buckets, share * total) * 1000.0),
-            )
-        })
-    });
-    all.collect()
-}
-
-/// Where `rank` lies among cumulative buckets; beyond the last finite one, that one's bound.
-fn quantile(buckets: &[(f64, f64)], rank: f64) -> f64 {
-    let (mut lower, mut below) = (0.0, 0.0);
-    for &(bound, count) in buckets {
-        if count >= rank {
-            let share = (rank - below) / (count - below).max(f64::MIN_POSITIVE);
-            return if bound.is_finite() {
-                lower + (bound - lower) * share
+        let Memory { base, end, .. } = self.memory_mib;
+        let a_leg = match self.silent_leg_kib {
+            Some(silent) => silent,
+            None => (end - base) * 1024.0 / f64::from(self.legs),
+        };
+        let ledger = self.ledger.unwrap_or_default();
+        let heard = ledger.speech_ms + ledger.silence_ms;
+        format!(
+            "| {} | {} | {} | {} | {} | {base:.1} | {end:.1} | {a_leg:.1}{} | {:.1} % | {} | {} |\n",
+            self.legs,
+            match self.talk {
+                Talk::Conversation => self.streams.to_string(),
+                Talk::Silence => format!("{} silent", self.streams),
+            },
+            delay("fragment_delay"),
+            delay("end_delay"),
+            delay("tick_lag"),
+            if self.silent_leg_kib.is_some() {
+                " registered"
             } else {
-                lower
-            };
-        }
-        (lower, below) = (bound, count);
+                ""
+            },
+            ledger.speech_ms as f64 / heard.max(1) as f64 * 100.0,
+            ledger.texts,
+            ledger.speech_ms.saturating_sub(ledger.transcribed_ms),
+        )
     }
-    lower
 }

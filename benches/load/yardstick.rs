@@ -4,16 +4,15 @@ mod counting;
 mod naive;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::Outcome;
-use crate::contestant::{Contestant, Load, Result, measure, scratch};
-use crate::daemon::sink;
-
-/// The first of the even ports of the yardsticks.
-const FIRST_PORT: u16 = 20_000;
+use crate::contestant::{Contestant, Load, Result, measure};
+use crate::process::Process;
+use crate::{Outcome, fresh_folder, ports, scratch, sink};
 
 /// What a yardstick process is told.
 #[derive(Clone, Debug, clap::Args)]
@@ -24,10 +23,9 @@ pub(crate) struct Task {
     endpoint: String,
 }
 
-/// The life of a yardstick process: it says when it is ready, and what it received when its
-/// standard input ends.
+/// The life of a yardstick process: it says what it received when its standard input ends.
 pub(crate) fn run(task: &Task) -> Outcome<()> {
-    let ports = (0..task.legs).map(|leg| FIRST_PORT + 2 * leg);
+    let ports = ports::of(task.legs).step_by(2);
     let received = match task.contestant {
         Contestant::CountTick => counting::run(ports, Some(Duration::from_millis(5)))?,
         Contestant::CountEpoll => counting::run(ports, None)?,
@@ -42,90 +40,100 @@ pub(crate) fn run(task: &Task) -> Outcome<()> {
 
 /// Runs a yardstick under the load.
 pub(crate) fn measure_under_load(contestant: Contestant, load: Load) -> Outcome<Result> {
-    let (mut sink, endpoint) = sink(&scratch()?, false)?;
+    let (sink, endpoint) = sink::start(&fresh_folder()?, load.cores, false)?;
     let mut process = start(contestant, load, &endpoint)?;
-    let mut output = BufReader::new(process.stdout.take().ok_or("a yardstick has no output")?);
-    let mut ready = String::new();
-    output.read_line(&mut ready)?;
-    if ready.is_empty() {
-        return Err(format!("{} does not start", contestant.name()).into());
-    }
-    let mut result = measure(&process, Some(&sink), FIRST_PORT, load)?;
+    wait_until_bound(contestant, load)?;
+    let mut result = measure(&process, Some(&sink), load, || Ok(String::new()))?;
     if contestant == Contestant::Gstreamer {
-        process.kill()?;
-        process.wait()?;
-        result.received = result.sent;
+        // It does not count; what the kernel has not dropped it has fetched.
+        result.received = None;
     } else {
-        drop(process.stdin.take());
-        let mut report = String::new();
-        output.read_to_string(&mut report)?;
-        let count = report.trim().strip_prefix("received ").map(str::parse);
-        process.wait()?;
-        result.received = count.ok_or_else(|| format!("a yardstick says {report:?}"))??;
+        result.received = Some(ask_count(&mut process)?);
     }
-    sink.kill()?;
-    sink.wait()?;
     Ok(result)
 }
 
-fn start(contestant: Contestant, load: Load, endpoint: &str) -> Outcome<Child> {
+fn ask_count(process: &mut Process) -> Outcome<u64> {
+    drop(process.stdin.take());
+    let output = process.stdout.take().ok_or("a yardstick has no output")?;
+    let mut lines = BufReader::new(output).lines();
+    let count = lines.find_map(|line| line.ok()?.strip_prefix("received ")?.parse().ok());
+    process.wait()?;
+    count.ok_or_else(|| "a yardstick does not say what it received".into())
+}
+
+fn wait_until_bound(contestant: Contestant, load: Load) -> Outcome<()> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while ports::look(&ports::of(load.legs))?.legs < usize::from(load.legs) {
+        if Instant::now() > deadline {
+            return Err(format!("{} does not start", contestant.name()).into());
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+fn start(contestant: Contestant, load: Load, endpoint: &str) -> Outcome<Process> {
+    let on = |program: &Path| load.cores.for_contestant(program);
+    let legs = load.legs.to_string();
     let mut command = match contestant {
-        Contestant::Gstreamer => gstreamer(load)?,
-        Contestant::Node => node(load, endpoint)?,
+        Contestant::Gstreamer => {
+            let mut shell = on(Path::new("sh"));
+            shell.args(["-c", GSTREAMER]).arg(pipeline(load)?);
+            shell
+        }
+        Contestant::Node => {
+            let mut node = on(Path::new("node"));
+            let first = ports::FIRST.to_string();
+            node.arg(bridge()?).args([&first, &legs, endpoint]);
+            node
+        }
         Contestant::Callscribe
         | Contestant::CountTick
         | Contestant::CountEpoll
         | Contestant::NaiveTokio => {
-            let mut own = Command::new(std::env::current_exe()?);
-            let legs = load.legs.to_string();
+            let mut own = on(&std::env::current_exe()?);
             own.args(["yardstick", &contestant.name(), &legs, endpoint]);
             own
         }
     };
-    Ok(command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?)
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    Ok(Process::start(&mut command)?)
 }
 
-/// Every other stream is A-law.
-fn gstreamer(load: Load) -> Outcome<Command> {
+/// The pipeline is longer than one argument may be; gst-launch takes it as words. Its output is of no interest.
+const GSTREAMER: &str =
+    r#"eval "exec gst-launch-1.0 --quiet $(tr '\n' ' ' < "$0")" > /dev/null 2>&1"#;
+
+/// A chain for each stream in one process. Every other stream is A-law.
+fn pipeline(load: Load) -> Outcome<std::path::PathBuf> {
     let chain = |leg: u16| {
         let (name, depay, decode) = match leg % 2 {
             0 => ("PCMU", "rtppcmudepay", "mulawdec"),
             _ => ("PCMA", "rtppcmadepay", "alawdec"),
         };
-        let port = FIRST_PORT + 2 * leg;
+        let port = ports::FIRST + 2 * leg;
         format!(
-            "udpsrc port={port} caps=\"application/x-rtp,media=audio,clock-rate=8000,encoding-name={name}\" \
+            "udpsrc address=127.0.0.1 port={port} caps=\"application/x-rtp,media=audio,clock-rate=8000,encoding-name={name}\" \
              ! rtpjitterbuffer ! {depay} ! {decode} ! fakesink sync=false\n"
         )
     };
     let path = scratch()?.join("pipeline");
     fs::write(&path, (0..load.legs).map(chain).collect::<String>())?;
-    let mut shell = Command::new("sh");
-    // The pipeline is longer than a command line may be; gst-launch takes it as words.
-    shell
-        .arg("-c")
-        .arg(r#"eval "exec gst-launch-1.0 $(tr '\n' ' ' < "$0")""#)
-        .arg(path);
-    Ok(shell)
+    Ok(path)
 }
 
-fn node(load: Load, endpoint: &str) -> Outcome<Command> {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("load/node");
+/// The bridge in Node.js, with the package that it needs.
+fn bridge() -> Outcome<std::path::PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("load/node");
     if !folder.join("node_modules/ws").exists() {
-        let status = Command::new("npm")
+        let npm = Command::new("npm")
             .args(["ci", "--silent"])
             .current_dir(&folder)
             .status()?;
-        if !status.success() {
+        if !npm.success() {
             return Err("npm cannot install the ws package".into());
         }
     }
-    let mut node = Command::new("node");
-    let (first, legs) = (FIRST_PORT.to_string(), load.legs.to_string());
-    node.arg(folder.join("bridge.js"))
-        .args([&first, &legs, endpoint]);
-    Ok(node)
+    Ok(folder.join("bridge.js"))
 }

@@ -238,6 +238,11 @@ impl Session {
         self.outputs.push_back(output);
     }
 
+    /// Whether END is sent, and results are waited for.
+    pub fn is_ending(&self) -> bool {
+        self.phase == Phase::Ending
+    }
+
     /// Does what has become possible or due.
     fn advance(&mut self, now: Instant) {
         if self.phase == Phase::Over {

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::call::conversation::{Call, Phase};
 use crate::call::leg::Leg;
+use crate::call::session::SessionSnapshot;
 use crate::event::{Channel, Coverage, Direction, HealthState, Metadata, rfc3339};
 use crate::media::receiver::{ExpectedSource, Statistics, WallClock};
 
@@ -73,6 +74,12 @@ pub struct LegSnapshot {
     pub utterances: u64,
     /// Parts that wait for their text, the one that is being spoken included.
     pub parts_waiting: u64,
+    /// Those of them that wait on disk for the recogniser.
+    #[serde(skip_serializing_if = "is_none")]
+    pub parts_spooled: u64,
+    /// How its speech fares with the recogniser; absent before the first word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionSnapshot>,
     /// The account so far; absent before the first packet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
@@ -119,7 +126,7 @@ pub enum CallState {
 }
 
 impl Call {
-    /// What the call looks like at `now`.
+    /// What the call looks like at `now`, but for its sessions: those are known to whoever opens them.
     pub fn snapshot(&self, now: Instant) -> CallSnapshot {
         let spec = self.spec();
         let call = CallFacts {
@@ -155,6 +162,8 @@ impl Leg {
             speech: self.is_speech(),
             utterances: self.utterances(),
             parts_waiting: self.parts_waiting(),
+            parts_spooled: 0,
+            session: (self.utterances() > 0).then_some(SessionSnapshot::ENDED),
             coverage: self.coverage(),
             statistics: self.receiver().statistics(),
         }
@@ -198,6 +207,14 @@ const METER_HOLD: Duration = Duration::from_secs(2);
 )]
 fn whole_db(level: f32) -> i8 {
     level.round() as i8
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 fn as_rfc3339<S: Serializer>(at: &jiff::Timestamp, to: S) -> Result<S::Ok, S::Error> {

@@ -145,6 +145,14 @@ impl Switchboard {
         }
     }
 
+    /// The call that gets what comes to a port, RTP or RTCP.
+    pub fn call_on(&self, port: PortIndex) -> Option<&Call> {
+        let taken = self.ports.get(port.0)?.taken_by;
+        let (PortUse::Leg { call, .. } | PortUse::Rtcp { call, .. }) =
+            taken.or_else(|| self.leg_before(port))?;
+        self.call(call)
+    }
+
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         for slot in 0..self.deadlines.len() {

@@ -67,6 +67,7 @@ fn table(calls: &[Value]) -> String {
         "SPEECH",
         "TEXTS DUE",
         "HEALTH",
+        "SESSION",
     ];
     let mut rows = vec![head.map(str::to_owned)];
     for call in calls {
@@ -93,7 +94,7 @@ fn table(calls: &[Value]) -> String {
 }
 
 /// The cells of a leg.
-type Row = [String; 14];
+type Row = [String; 15];
 
 fn row(call: &Value, leg: &Value, is_first: bool) -> Row {
     let of_call = |cell: String| if is_first { cell } else { String::new() };
@@ -113,7 +114,25 @@ fn row(call: &Value, leg: &Value, is_first: bool) -> Row {
         speech(leg),
         text(&leg["parts_waiting"]),
         text(&leg["health"]),
+        session(leg),
     ]
+}
+
+/// How what is said fares with the recogniser, and why.
+fn session(leg: &Value) -> String {
+    let session = &leg["session"];
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    let seconds = number(&session["for_ms"]) / 1000;
+    match session["state"].as_str() {
+        Some("waiting") => format!("waits for quota, {seconds} s"),
+        Some("retrying") => {
+            let tries = number(&session["tries"]).max(1);
+            format!("retrying after try {tries}: {}", text(&session["reason"]))
+        }
+        Some("spooled") => format!("{} on disk", number(&leg["parts_spooled"])),
+        Some(state) => state.to_owned(),
+        None => "-".to_owned(),
+    }
 }
 
 fn level(dbfs: &Value) -> String {
@@ -157,6 +176,7 @@ mod tests {
             json!({
                 "channel": channel, "local_port": 20_000, "statistics": {"received": 50, "lost": 0},
                 "level_dbfs": -31, "speech": speaks, "utterances": 4, "parts_waiting": 1,
+                "session": {"state": "open", "for_ms": 1200},
             })
         };
         let legs = [leg(0, true), leg(1, false)];
@@ -170,14 +190,34 @@ mod tests {
         assert_eq!(
             lines[1][4..],
             [
-                "-", "-", "20000", "-", "50", "0", "-31", "dB", "speaks", "1", "-"
+                "-", "-", "20000", "-", "50", "0", "-31", "dB", "speaks", "1", "-", "open"
             ]
         );
         assert_eq!(
             lines[2],
             [
-                "1", "-", "-", "20000", "-", "50", "0", "-31", "dB", "4", "heard", "1", "-"
+                "1", "-", "-", "20000", "-", "50", "0", "-31", "dB", "4", "heard", "1", "-", "open"
             ]
         );
+    }
+
+    #[test]
+    fn session_says_why_there_is_no_text() {
+        let leg = |shown: Value| session(&json!({"session": shown, "parts_spooled": 2}));
+        for (shown, says) in [
+            (json!(null), "-"),
+            (json!({"state": "ended"}), "ended"),
+            (
+                json!({"state": "waiting", "for_ms": 4100}),
+                "waits for quota, 4 s",
+            ),
+            (json!({"state": "spooled"}), "2 on disk"),
+            (
+                json!({"state": "retrying", "tries": 3, "for_ms": 1, "reason": "closed"}),
+                "retrying after try 3: closed",
+            ),
+        ] {
+            assert_eq!(leg(shown), says);
+        }
     }
 }

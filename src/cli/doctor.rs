@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "the command's answer")]
 
 pub mod finding;
+pub mod kept;
 pub mod legs;
 pub mod machine;
 pub mod traffic;
@@ -115,6 +116,7 @@ fn examine_daemon(config: &File, path: &Path, findings: &mut Vec<Finding>) -> Op
     }
     findings.extend(traffic::examine(&status));
     findings.extend(way::examine_status(&status));
+    findings.extend(kept::examine(&status));
     Some(status)
 }
 

@@ -22,13 +22,15 @@ use crate::config::{self, ConfigError, File, RecogniserError};
 use crate::io::checkpoint_store::StoreError;
 use crate::io::control::{self, ControlError};
 use crate::io::inherited::Inherited;
-use crate::io::journal::{self, Journal};
+use crate::io::journal::{self, Journal, JournalError};
 use crate::io::logging::Logging;
 use crate::io::media_worker::{self, Assignment, Command, MediaWorker};
+use crate::io::metrics::Disks;
 use crate::io::provider::Provider;
 use crate::io::publisher;
 use crate::io::recogniser::Recogniser;
 use crate::io::sockets::{self, BindError};
+use crate::io::spool::OpenError;
 use crate::io::unix_socket::SocketError;
 use crate::io::{assignment, logging, outage, systemd};
 use crate::speech::utterance::SettingsError;
@@ -60,6 +62,10 @@ enum RunError {
     #[error(transparent)]
     Bind(#[from] BindError),
     #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Spool(#[from] OpenError),
+    #[error(transparent)]
     State(#[from] StoreError),
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -90,7 +96,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
 
 fn serve(args: &RunArgs) -> Result<(), RunError> {
     let config = config::load(&args.config)?;
-    let logging = logging::start(&config.log);
+    let logging = logging::start(&config.log)?;
     let inherited = Inherited::from_environment();
     for warning in config.warnings() {
         warn!("{warning}");
@@ -98,7 +104,9 @@ fn serve(args: &RunArgs) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(supervise(args, &config, logging, inherited))
+    let outcome = runtime.block_on(supervise(args, &config, logging.clone(), inherited));
+    logging.finish();
+    outcome
 }
 
 /// The life of the daemon: bind, start, wait, drain, stop.
@@ -109,17 +117,21 @@ async fn supervise(
     mut inherited: Inherited,
 ) -> Result<(), RunError> {
     let mut stop = StopSignals::new()?;
+    let put_aside = systemd::put_aside();
     let hangup = signal(SignalKind::hangup())?;
     let provider = config.recogniser()?;
     let sockets = sockets::bind_all(&config.rtp, &mut inherited)?;
-    let journal = journal::Settings::new(&config.journal).map(Journal::open);
+    let journal = journal::Settings::new(&config.journal);
+    let journal = journal.map(Journal::open).transpose()?;
     let history = journal.as_ref().and_then(Journal::history);
+    let journal_gauge = journal.as_ref().map(Journal::gauge);
     let passed = inherited.take_listener(&config.events.socket);
     let (publisher, publisher_thread) = publisher::start(&config.events, journal, passed)?;
     let settings = Arc::new(config.switchboard()?);
     let mut workers = Vec::new();
     let (state, found) = CallState::open(config)?;
-    let (audio, parts) = CallAudio::open(config, &provider, &publisher);
+    let taped = Arc::new(state.taped());
+    let (audio, parts) = CallAudio::open(config, &provider, &publisher)?;
     let found = if audio.is_kept() {
         spool::reunite(found, parts, history.as_ref())
     } else {
@@ -135,6 +147,8 @@ async fn supervise(
             settings: Arc::clone(&settings),
             tick: config.rtp.tick_ms.duration(),
             checkpoints: state.store(),
+            tape: state.tape(number),
+            taped: Arc::clone(&taped),
             spool: audio.spool(),
         };
         let provider = Arc::clone(&provider);
@@ -146,6 +160,7 @@ async fn supervise(
             publisher.clone(),
         )?);
     }
+    drop(taped);
     let figures = publisher.figures();
     let commands = workers.iter().map(|worker| worker.commands.clone());
     let passed = inherited.take_listener(&config.control_socket());
@@ -154,6 +169,11 @@ async fn supervise(
         commands.collect(),
         Arc::clone(&provider),
         figures,
+        Disks {
+            journal: journal_gauge,
+            spool: audio.gauge(),
+            checkpoints: state.store(),
+        },
         passed,
     )?;
     let pulses = workers.iter().map(|worker| Arc::clone(&worker.pulse));
@@ -181,6 +201,7 @@ async fn supervise(
         never = outage::watch(&provider, &publisher) => match never {},
         never = &mut watchdog => match never {},
     };
+    drop(put_aside);
     let is_well = tokio::select! {
         is_well = bring_to_an_end(end, workers, &mut stop, &state) => is_well,
         never = &mut watchdog => match never {},
@@ -335,8 +356,13 @@ impl StopSignals {
 
 const fn exit_code(error: &RunError) -> u8 {
     match error {
-        RunError::Config(_) | RunError::Recogniser(_) | RunError::Speech(_) => exit::CONFIG,
+        RunError::Config(_)
+        | RunError::Recogniser(_)
+        | RunError::Speech(_)
+        | RunError::Control(ControlError::Passwords(_)) => exit::CONFIG,
         RunError::Bind(_)
+        | RunError::Journal(_)
+        | RunError::Spool(_)
         | RunError::State(_)
         | RunError::Socket(_)
         | RunError::Control(_)

@@ -268,6 +268,13 @@ fn check_lines(lines: &[Line], rtp: &Rtp) -> Result<(), Fault> {
                 let message = format!("{} is not in rtp.port-range {range}", leg.port);
                 return Err(("line.legs.port", message));
             }
+            if rtp.rtcp_mux && leg.port % 2 == 1 {
+                let message = format!(
+                    "{} is odd; with rtp.rtcp-mux only even ports are received on",
+                    leg.port
+                );
+                return Err(("line.legs.port", message));
+            }
             if !ports.insert(leg.port) {
                 return Err((
                     "line.legs.port",

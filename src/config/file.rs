@@ -60,6 +60,8 @@ pub struct Rtp {
     pub conceal_loss: bool,
     /// Whether senders get RTCP receiver reports.
     pub receiver_reports: bool,
+    /// Whether RTCP comes to the port of its RTP (RFC 5761), so that only even ports are received on.
+    pub rtcp_mux: bool,
     /// A call that nobody registered ends after so long without a packet.
     pub idle_timeout_ms: Milliseconds<1_000, 86_400_000>,
     /// A registered call ends after so long without a packet.
@@ -253,6 +255,7 @@ impl Default for Rtp {
             reorder_wait_ms: Milliseconds::new(100),
             conceal_loss: true,
             receiver_reports: false,
+            rtcp_mux: false,
             idle_timeout_ms: Milliseconds::new(60_000),
             registered_idle_timeout_ms: Milliseconds::new(14_400_000),
             tick_ms: Milliseconds::new(5),
@@ -337,7 +340,7 @@ impl Default for Journal {
 pub struct Spool {
     /// Whether audio is kept on disk until its text is out.
     pub enabled: bool,
-    /// Its folder; `spool` in `$STATE_DIRECTORY` if absent, and nowhere without that.
+    /// Its folder; `spool` in `$STATE_DIRECTORY` if absent, and without that beside the journal.
     pub directory: Option<PathBuf>,
     /// Bytes on disk; the oldest part is given up for a new one.
     pub max_bytes: u64,
@@ -360,11 +363,23 @@ impl Default for Spool {
 }
 
 /// `[resume]`
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Resume {
-    /// Where the state of the live calls is kept; `calls` in `$STATE_DIRECTORY` if absent, and nowhere without that.
+    /// Whether calls go on after a restart.
+    pub enabled: bool,
+    /// Where the state of the live calls is kept; `calls` in `$STATE_DIRECTORY` if absent, and without that in
+    /// `spool.directory`, or beside the journal.
     pub directory: Option<PathBuf>,
+}
+
+impl Default for Resume {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            directory: None,
+        }
+    }
 }
 
 impl Default for Control {

@@ -14,8 +14,8 @@ use crate::asr::{quota, retry, session};
 use crate::call::speech_settings::SpeechSettings;
 use crate::call::switchboard;
 use crate::config::file::{Asr, File, Iam, PayloadTypes};
-use crate::io::journal;
 use crate::io::provider::{self, Provider};
+use crate::io::state_directory;
 use crate::io::transport::Proxy;
 use crate::media::Law;
 use crate::media::receiver::{self, Payload};
@@ -65,8 +65,12 @@ impl File {
 
     /// What the daemon writes that must outlast it.
     pub fn state_files(&self) -> Vec<PathBuf> {
-        let journal = journal::Settings::new(&self.journal);
-        journal.map(|journal| journal.path).into_iter().collect()
+        let files = [
+            state_directory::journal(&self.journal),
+            state_directory::spool(self),
+            state_directory::calls(self),
+        ];
+        files.into_iter().flatten().collect()
     }
 
     /// How datagrams are received.

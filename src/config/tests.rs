@@ -71,6 +71,10 @@ fn contradictions_between_keys_are_refused_by_key() {
             "[[line]]\nname = \"a\"\nlegs = [{ port = 7 }]\n",
             "line.legs.port",
         ),
+        (
+            "[rtp]\nrtcp-mux = true\n[[line]]\nname = \"a\"\nlegs = [{ port = 20001 }]\n",
+            "line.legs.port",
+        ),
         ("[control]\nlisten = \"0.0.0.0:8089\"\n", "control.listen"),
         (
             "[events]\nsocket = \"/a/s\"\n[control]\nsocket = \"/a/s\"\n",

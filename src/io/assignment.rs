@@ -76,13 +76,14 @@ impl Plan {
         worker
     }
 
-    /// RTCP comes on the port after its stream's (RFC 3550 §11), so pairs stay together.
+    /// RTCP comes on the port after its stream's (RFC 3550 §11), so pairs stay together: an even port is given to no
+    /// call where a line has the odd one.
     fn worker(&self, port: u16) -> usize {
-        let even = port & !1;
+        let (even, partner) = (port & !1, port ^ 1);
         let of_line = self
             .of_lines
             .get(&port)
-            .or_else(|| self.of_lines.get(&even))
+            .or_else(|| self.of_lines.get(&partner))
             .or_else(|| self.together.get(&even));
         of_line
             .copied()
@@ -117,6 +118,20 @@ mod tests {
             [1; 4]
         );
         assert_eq!(plan.worker(20_100), plan.worker(20_101));
+    }
+
+    #[test]
+    fn odd_port_of_a_line_has_its_even_one_on_the_same_worker() {
+        let legs = [20_001, 20_007, 20_009].map(|port| LineLeg { port, role: None });
+        let line = Line {
+            name: "odd".into(),
+            legs: legs.into(),
+        };
+        let plan = Plan::new(vec![line], 2);
+        assert_eq!(
+            [20_000, 20_001, 20_006, 20_007, 20_008, 20_009].map(|port| plan.worker(port)),
+            [0; 6]
+        );
     }
 
     #[test]

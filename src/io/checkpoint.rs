@@ -41,6 +41,8 @@ pub struct FoundCall {
     pub state: Option<SavedCall>,
     /// When that was saved, on the clock of this process.
     pub saved_at: Instant,
+    /// The same on the monotonic clock itself; `None` if the machine was started since.
+    pub saved_at_tick: Option<Duration>,
     /// Whether readers know of the call.
     pub is_started: bool,
     /// The audio of its unsettled parts, as far as it was left with the state.
@@ -253,7 +255,9 @@ pub fn read(bytes: &[u8]) -> Vec<FoundCall> {
         }
     };
     let clock = &checkpoint.clock;
-    let (now, age) = (Instant::now(), clock.age(&Clock::now(boot_id())));
+    let today = Clock::now(boot_id());
+    let (now, age) = (Instant::now(), clock.age(&today));
+    let is_same_boot = clock.boot == today.boot;
     let of_call = |id: &Arc<str>| {
         let own = checkpoint.audio.iter().filter(|(call, _)| call == id);
         own.map(|(_, audio)| audio.clone()).collect()
@@ -268,6 +272,7 @@ pub fn read(bytes: &[u8]) -> Vec<FoundCall> {
                     .ok()
             }),
             saved_at: now.checked_sub(age).unwrap_or(now),
+            saved_at_tick: is_same_boot.then_some(record.saved_at),
             is_started: record.is_started,
             audio: of_call(&record.id),
             spooled: Vec::new(),
@@ -283,7 +288,7 @@ fn millis(time: Duration) -> usize {
 }
 
 /// The clock of [`Instant`], as a number.
-fn monotonic() -> Duration {
+pub fn monotonic() -> Duration {
     let time = clock_gettime(ClockId::Monotonic);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);

@@ -5,22 +5,38 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use tracing::{info, warn};
 
 use crate::io::checkpoint::{self, FoundCall};
+use crate::io::claim::{Claim, ClaimError};
 
 /// Ends the name of each file; before it stands the number of its worker.
 const EXTENSION: &str = "checkpoint";
 
 /// Why there are no checkpoints.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot keep the state of calls in {}: {source}; see resume.directory", directory.display())]
-pub struct StoreError {
-    directory: PathBuf,
-    source: io::Error,
+pub enum StoreError {
+    /// Another daemon has them.
+    #[error(
+        "the state of calls in {} is used by another daemon; give each its own resume.directory",
+        directory.display()
+    )]
+    InUse {
+        /// Its folder.
+        directory: PathBuf,
+    },
+    /// The disk says no.
+    #[error("cannot keep the state of calls in {}: {source}; see resume.directory", directory.display())]
+    Refused {
+        /// Its folder.
+        directory: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 /// The store; every worker holds one of it.
@@ -38,6 +54,7 @@ pub struct CheckpointThread {
 struct Inbox {
     waiting: Mutex<Waiting>,
     changed: Condvar,
+    is_failing: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -53,17 +70,25 @@ impl CheckpointStore {
     /// # Errors
     /// When its folder cannot be used.
     pub fn open(directory: &Path) -> Result<(Self, CheckpointThread, Vec<FoundCall>), StoreError> {
-        let failed = |source| StoreError {
+        let failed = |source| StoreError::Refused {
             directory: directory.to_owned(),
             source,
         };
-        fs::create_dir_all(directory).map_err(failed)?;
+        let claim = Claim::take_folder(directory).map_err(|error| match error {
+            ClaimError::Taken => StoreError::InUse {
+                directory: directory.to_owned(),
+            },
+            ClaimError::Refused(source) => failed(source),
+        })?;
         let found = read_all(directory).map_err(failed)?;
         let inbox = Arc::new(Inbox::default());
         let (own, folder) = (Arc::clone(&inbox), directory.to_owned());
         let thread = thread::Builder::new()
             .name("checkpoints".to_owned())
-            .spawn(move || own.write_all(&folder))
+            .spawn(move || {
+                own.write_all(&folder);
+                drop(claim);
+            })
             .map_err(failed)?;
         let store = Self(Arc::clone(&inbox));
         Ok((store, CheckpointThread { inbox, thread }, found))
@@ -73,6 +98,11 @@ impl CheckpointStore {
     pub fn write(&self, worker: usize, state: Vec<u8>) {
         self.0.waiting().states.insert(worker, state);
         self.0.changed.notify_one();
+    }
+
+    /// Whether the state of calls cannot be written.
+    pub fn is_failing(&self) -> bool {
+        self.0.is_failing.load(Ordering::Relaxed)
     }
 
     /// Forgets the workers from this number on: there are no more.
@@ -104,7 +134,6 @@ impl Inbox {
     }
 
     fn write_all(&self, directory: &Path) {
-        let mut is_failing = false;
         loop {
             let is_idle = |waiting: &mut Waiting| waiting.states.is_empty() && !waiting.is_over;
             let waiting = self.changed.wait_while(self.waiting(), is_idle);
@@ -116,15 +145,12 @@ impl Inbox {
             drop(waiting);
             for (worker, state) in states {
                 let written = replace(directory, worker, &state);
+                let was_failing = self.is_failing.swap(written.is_err(), Ordering::Relaxed);
                 match written {
-                    Err(error) if !is_failing => {
-                        is_failing = true;
+                    Err(error) if !was_failing => {
                         warn!(%error, "the state of calls cannot be written: a crash now would end them");
                     }
-                    Ok(()) if is_failing => {
-                        is_failing = false;
-                        info!("the state of calls is written again");
-                    }
+                    Ok(()) if was_failing => info!("the state of calls is written again"),
                     Ok(()) | Err(_) => {}
                 }
             }

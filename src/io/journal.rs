@@ -4,19 +4,25 @@
 //! never waits for the writer (SQLite's write-ahead log). A journal that cannot be used costs nobody a line: the
 //! publisher goes on without it, says so, and keeps trying.
 
+mod clock;
+mod figures;
 pub mod history;
 mod store;
 pub mod writer;
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use crate::config::file;
+use crate::io::claim::{Claim, ClaimError};
+use crate::io::state_directory;
+pub use figures::{Figures, Gauge};
 use history::History;
 use store::Store;
 
@@ -34,11 +40,16 @@ pub struct Settings {
 impl Settings {
     /// What the configuration says; `None` if there is to be no journal.
     pub fn new(config: &file::Journal) -> Option<Self> {
-        config.enabled.then(|| Self {
-            path: config.path.clone().unwrap_or_else(default_path),
+        state_directory::journal(config).map(|path| Self {
+            path,
             max_age: Duration::from_secs(u64::from(config.max_age_days) * 24 * 60 * 60),
             max_bytes: config.max_bytes,
         })
+    }
+
+    /// Locked by the daemon that writes. Not the database: closing it a second time would free SQLite's own locks.
+    fn lock(&self) -> PathBuf {
+        with_suffix(&self.path, "-lock")
     }
 
     /// Its presence says that lines were numbered which the journal does not have.
@@ -53,12 +64,18 @@ pub struct Journal {
     settings: Settings,
     store: Result<Store, JournalError>,
     moved_aside: Option<PathBuf>,
+    claim: Option<Claim>,
+    gauge: Gauge,
 }
 
 impl Journal {
     /// Opens the journal, in place of a damaged one if need be. That it cannot be opened is logged, and no reason not
     /// to take calls.
-    pub fn open(settings: Settings) -> Self {
+    ///
+    /// # Errors
+    /// When another daemon writes it: two would give the same numbers to different lines.
+    pub fn open(settings: Settings) -> Result<Self, JournalError> {
+        let claim = claim(&settings)?;
         let mut moved_aside = None;
         let mut store = Store::open(&settings, None);
         if let Err(JournalError::Damaged { .. }) = store {
@@ -67,11 +84,18 @@ impl Journal {
         if let Err(error) = &store {
             error!(%error, "lines are not journaled; mend it, or change journal.path");
         }
-        Self {
+        Ok(Self {
+            gauge: Gauge::new(settings.path.clone()),
             settings,
             store,
             moved_aside,
-        }
+            claim,
+        })
+    }
+
+    /// How it fares; that may be kept when the journal is gone.
+    pub fn gauge(&self) -> Gauge {
+        self.gauge.clone()
     }
 
     /// What earlier runs of the daemon wrote; `None` while the journal cannot be read.
@@ -99,6 +123,15 @@ pub struct Record {
 /// Why the journal cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
+    /// Another daemon writes it.
+    #[error(
+        "the journal {} is used by another daemon; stop that one, or give each its own journal.path",
+        path.display()
+    )]
+    InUse {
+        /// The database.
+        path: PathBuf,
+    },
     /// The file is no database, or its pages contradict each other.
     #[error("the journal {} is damaged: {source}", path.display())]
     Damaged {
@@ -142,6 +175,25 @@ impl JournalError {
     }
 }
 
+/// Keeps other daemons out. A place where nothing can be locked is no reason not to write.
+fn claim(settings: &Settings) -> Result<Option<Claim>, JournalError> {
+    if let Some(folder) = settings.path.parent() {
+        // If it cannot be made, that is told when the database is opened.
+        let mut folders = fs::DirBuilder::new();
+        folders.recursive(true).mode(0o750).create(folder).ok();
+    }
+    match Claim::take(&settings.lock()) {
+        Ok(claim) => Ok(Some(claim)),
+        Err(ClaimError::Taken) => Err(JournalError::InUse {
+            path: settings.path.clone(),
+        }),
+        Err(ClaimError::Refused(error)) => {
+            debug!(%error, "the journal cannot be locked");
+            Ok(None)
+        }
+    }
+}
+
 /// Moves a damaged journal aside, and begins another.
 fn replace(settings: &Settings) -> (Option<PathBuf>, Result<Store, JournalError>) {
     match move_aside(&settings.path) {
@@ -178,15 +230,6 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
-}
-
-/// In the service manager's state directory, or where that would be.
-fn default_path() -> PathBuf {
-    let given = std::env::var_os("STATE_DIRECTORY");
-    let first = given.as_deref().and_then(|given| given.to_str());
-    let first = first.and_then(|given| given.split(':').next());
-    let folder = first.filter(|folder| !folder.is_empty());
-    Path::new(folder.unwrap_or("/var/lib/callscribe")).join("journal.db")
 }
 
 #[cfg(test)]

@@ -31,22 +31,25 @@ use tracing::{Span, error, info, trace, warn};
 
 use crate::call::conversation::Call;
 use crate::call::feedback;
+use crate::call::part::Outcome;
 use crate::call::switchboard::{Line, PortIndex, Settings, Switchboard};
 use crate::call::{Output, PartKey, WallClock};
 use crate::config::file;
 use crate::event::GapReason;
 use crate::io::assignment::Share;
-use crate::io::checkpoint::{Checkpoints, FoundCall};
+use crate::io::checkpoint::{self, Checkpoints, FoundCall};
 use crate::io::checkpoint_store::CheckpointStore;
 use crate::io::publisher::Publisher;
 use crate::io::recogniser::Recogniser;
 use crate::io::spool::Spool;
 use crate::io::systemd;
-pub(crate) use meter::FRAGMENT_BOUNDS;
+use crate::io::tape::{Tape, Taped};
+pub(crate) use meter::SEND_BOUNDS;
 pub use meter::{Meter, WorkerFigures};
 use orders::Farewells;
 pub use orders::{Command, Survey};
 use recognition::{Recognitions, Report};
+use resumption::Again;
 use spooling::Spooling;
 
 /// Largest datagram that can be audio: beyond any MTU that carries RTP. Longer ones arrive cut and
@@ -76,6 +79,10 @@ pub struct Assignment {
     pub tick: Duration,
     /// Where the state of its calls is kept, if it is.
     pub checkpoints: Option<CheckpointStore>,
+    /// Where what it reads is kept until it is in a checkpoint, if it is.
+    pub tape: Option<Tape>,
+    /// What the daemon before has read last, on all ports, oldest first.
+    pub taped: Arc<Vec<Taped>>,
     /// Where their audio is kept until its text is out, if it is.
     pub spool: Option<Spool>,
 }
@@ -123,13 +130,14 @@ pub fn start(
     let pulse = Arc::new(AtomicU64::new(0));
     let (own_pulse, last_pulse) = (Arc::clone(&pulse), Arc::clone(&pulse));
     let found = std::mem::take(&mut assignment.share.found);
+    let taped = std::mem::take(&mut assignment.taped);
     let body = move || {
         let worker = set_up(number, assignment, orders, publisher, make_recogniser);
         let outcome = worker.map(|(runtime, mut worker, tick)| {
             worker.pulse = own_pulse;
             // The starter waits for it; it cannot be gone.
             ready.send(Ok(())).ok();
-            LocalSet::new().block_on(&runtime, worker.run(tick, found));
+            LocalSet::new().block_on(&runtime, worker.run(tick, found, taped));
         });
         if let Err(refused) = outcome {
             ready.send(Err(refused)).ok();
@@ -189,6 +197,8 @@ fn set_up(
         checkpoints: assignment
             .checkpoints
             .map(|store| (store, Checkpoints::new(now))),
+        tape: assignment.tape,
+        again: None,
         switchboard,
         poll,
         events: Events::with_capacity(EVENTS_PER_POLL),
@@ -232,6 +242,9 @@ struct Port {
 struct Worker {
     spooling: Spooling,
     checkpoints: Option<(CheckpointStore, Checkpoints)>,
+    tape: Option<Tape>,
+    /// While what the daemon before has read is heard again.
+    again: Option<Again>,
     switchboard: Switchboard,
     poll: Poll,
     events: Events,
@@ -253,16 +266,18 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(mut self, tick: Duration, found: Vec<FoundCall>) {
-        self.resume(found, Instant::now());
+    async fn run(mut self, tick: Duration, found: Vec<FoundCall>, taped: Arc<Vec<Taped>>) {
+        self.resume(found, &taped, Instant::now());
+        drop(taped);
         let mut ticks = tokio::time::interval(tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let due = ticks.tick().await.into_std();
             self.pulse.fetch_add(1, Ordering::Relaxed);
             let now = Instant::now();
+            let tick = checkpoint::monotonic();
             self.read_clocks(now);
-            if let Err(error) = self.receive(now) {
+            if let Err(error) = self.receive(now, tick) {
                 error!(%error, "cannot wait for datagrams; the worker stops");
                 return;
             }
@@ -304,9 +319,18 @@ impl Worker {
         }
     }
 
-    fn receive(&mut self, now: Instant) -> io::Result<()> {
+    /// Empties every socket. What was read is on the tape before anything comes of it.
+    fn receive(&mut self, now: Instant, tick: Duration) -> io::Result<()> {
+        let received = self.empty_sockets(now, tick);
+        if let Some(tape) = &mut self.tape {
+            tape.write(tick);
+        }
+        received
+    }
+
+    fn empty_sockets(&mut self, now: Instant, tick: Duration) -> io::Result<()> {
         for token in std::mem::take(&mut self.unfinished) {
-            self.empty_socket(token, now);
+            self.empty_socket(token, now, tick);
         }
         loop {
             match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
@@ -316,7 +340,7 @@ impl Worker {
             let ready: Vec<Token> = self.events.iter().map(mio::event::Event::token).collect();
             let is_last = ready.len() < EVENTS_PER_POLL;
             for token in ready {
-                self.empty_socket(token, now);
+                self.empty_socket(token, now, tick);
             }
             if is_last {
                 return Ok(());
@@ -324,7 +348,7 @@ impl Worker {
         }
     }
 
-    fn empty_socket(&mut self, token: Token, now: Instant) {
+    fn empty_socket(&mut self, token: Token, now: Instant, tick: Duration) {
         let Some(port) = self.sockets.get(token.0) else {
             return;
         };
@@ -336,6 +360,11 @@ impl Worker {
                     let bytes = &self.datagram[..len];
                     self.switchboard
                         .handle_datagram(port.index, source, bytes, now);
+                    if let Some(tape) = &mut self.tape
+                        && self.switchboard.call_on(port.index).is_some()
+                    {
+                        tape.note(tick, port.number, source, bytes);
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // An ICMP error of something this socket never sent; the next read goes on.
@@ -379,6 +408,9 @@ impl Worker {
         while let Some(output) = self.switchboard.poll_output() {
             match output {
                 Output::Publish(event) => {
+                    if self.is_known(&event) {
+                        continue;
+                    }
                     self.farewells.note(&event);
                     self.meter.note_event(&event);
                     diary::note(&event);
@@ -393,6 +425,11 @@ impl Worker {
                     }
                 }
                 Output::OpenPart { key, label } => {
+                    if let Some(is_text) = self.was_told(&label) {
+                        let told = Outcome::Told { is_text };
+                        self.switchboard.handle_outcome(key, told, now);
+                        continue;
+                    }
                     let span = self.part_span(key);
                     let audio = self.recognitions.open(key, label.law, span);
                     self.spooling.open(key, label, audio);
@@ -403,7 +440,10 @@ impl Worker {
                     self.spooling.close(key, closed);
                     self.meter.note_closed(key, now);
                 }
-                Output::SendReport { port, report } => self.send_report(port, &report),
+                Output::SendReport { port, report } if self.again.is_none() => {
+                    self.send_report(port, &report);
+                }
+                Output::SendReport { .. } => {}
                 Output::Heard { .. } => {}
             }
         }

@@ -4,6 +4,7 @@
 //! asked, so a packet costs an addition and a scrape costs a tick of waiting. No label names a call.
 
 mod calls;
+mod disks;
 mod histogram;
 mod machine;
 mod page;
@@ -19,6 +20,7 @@ use prometheus_client::registry::Registry;
 use crate::io::media_worker::WorkerFigures;
 use crate::io::provider::Provider;
 use crate::io::publisher::Figures as PublisherFigures;
+pub use disks::Disks;
 pub use histogram::Histogram;
 pub use machine::{Machine, ReceivingPorts};
 use page::Page;
@@ -35,6 +37,8 @@ pub struct Scrape {
     pub recogniser: Arc<Provider>,
     /// How the readers fare.
     pub publisher: Arc<PublisherFigures>,
+    /// What is kept on disk.
+    pub disks: Disks,
     /// How the process and the kernel fare.
     pub machine: Machine,
 }
@@ -66,6 +70,7 @@ impl Collector for Scrape {
         calls::encode(&self.workers, &mut page)?;
         recogniser::encode(&self.recogniser, &mut page)?;
         self.publisher.encode(&mut page)?;
+        self.disks.encode(&mut page)?;
         self.machine.encode(&mut page)
     }
 }

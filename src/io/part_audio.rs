@@ -25,7 +25,7 @@ pub struct PartAudio {
     g711: RefCell<Vec<u8>>,
     /// When each [`MARK`] of samples was complete.
     marks: RefCell<Vec<Instant>>,
-    closed: Cell<bool>,
+    closed_at: Cell<Option<Instant>>,
     /// The length that somebody waits for.
     wanted: Cell<usize>,
     changed: Notify,
@@ -38,7 +38,7 @@ impl PartAudio {
             law,
             g711: RefCell::default(),
             marks: RefCell::default(),
-            closed: Cell::new(false),
+            closed_at: Cell::new(None),
             wanted: Cell::new(usize::MAX),
             changed: Notify::new(),
         })
@@ -71,7 +71,7 @@ impl PartAudio {
 
     /// No more audio comes.
     pub fn close(&self) {
-        self.closed.set(true);
+        self.closed_at.set(Some(Instant::now()));
         self.changed.notify_one();
     }
 
@@ -113,7 +113,12 @@ impl PartAudio {
 
     /// Whether the part is complete.
     pub fn is_closed(&self) -> bool {
-        self.closed.get()
+        self.closed_at.get().is_some()
+    }
+
+    /// Since when it is complete.
+    pub fn closed_at(&self) -> Option<Instant> {
+        self.closed_at.get()
     }
 
     /// Waits until there are `samples`, or the part is closed. For one waiter at a time.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::connections::Connections;
-use super::media_worker::FRAGMENT_BOUNDS;
+use super::media_worker::SEND_BOUNDS;
 use super::metrics::Histogram;
 use super::part_audio::PartAudio;
 use super::provider::{Connection, Provider, Setback};
@@ -24,7 +24,17 @@ use crate::asr::quota::Urgency;
 use crate::asr::retry::{Decision, Schedule};
 use crate::asr::session::{self, Output, Session};
 use crate::asr::verdict::Verdict;
+use crate::call::session::{Progress, Stage};
 use crate::event::GapReason;
+
+/// What there is to tell of a part before its outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Unfinished text, which replaces what there was; after a failure it starts again.
+    Interim(String),
+    /// How far it is.
+    Progress(Progress),
+}
 
 /// Why a part has no text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +55,7 @@ pub struct Unrecognised {
 pub struct Recogniser {
     provider: Arc<Provider>,
     connections: Connections,
-    fragment_delay: Rc<RefCell<Histogram>>,
+    delays: Rc<RefCell<Delays>>,
 }
 
 impl Recogniser {
@@ -54,13 +64,13 @@ impl Recogniser {
         Self {
             provider,
             connections: Connections::default(),
-            fragment_delay: Rc::new(RefCell::new(Histogram::new(&FRAGMENT_BOUNDS))),
+            delays: Rc::default(),
         }
     }
 
-    /// From the packet that completes a fragment to the fragment on its way, in live first attempts.
-    pub fn fragment_delay(&self) -> Histogram {
-        self.fragment_delay.borrow().clone()
+    /// How long live parts took on their way.
+    pub fn delays(&self) -> Delays {
+        self.delays.borrow().clone()
     }
 
     /// The name in the event lines.
@@ -70,17 +80,16 @@ impl Recogniser {
 
     /// Recognises a part, from before its first word is complete until its final text is in.
     ///
-    /// Call it when the part opens: the connection is made meanwhile. `on_interim` gets unfinished
-    /// text, each replacing the one before; after a failure it starts again.
+    /// Call it when the part opens: the connection is made meanwhile.
     ///
     /// # Errors
     /// When the part is to be reported as a gap, or kept for later.
     pub async fn recognise(
         &self,
         audio: Rc<PartAudio>,
-        on_interim: impl FnMut(String),
+        on_news: impl FnMut(News),
     ) -> Result<Recognition, Unrecognised> {
-        self.run(audio, Urgency::Live, on_interim).await
+        self.run(audio, Urgency::Live, on_news).await
     }
 
     /// Recognises a part that was kept for later, after all live ones.
@@ -98,7 +107,7 @@ impl Recogniser {
         &self,
         audio: Rc<PartAudio>,
         urgency: Urgency,
-        on_interim: impl FnMut(String),
+        on_news: impl FnMut(News),
     ) -> Result<Recognition, Unrecognised> {
         let since = now();
         let mut part = Part {
@@ -107,7 +116,8 @@ impl Recogniser {
             urgency,
             since,
             schedule: self.provider.schedule(since),
-            on_interim,
+            tries: 0,
+            on_news,
         };
         let outcome = part.recognise().await;
         match &outcome {
@@ -118,6 +128,40 @@ impl Recogniser {
     }
 }
 
+/// How long parts take on their way to the recogniser, in live first attempts.
+#[derive(Clone, Debug)]
+pub struct Delays {
+    /// From the packet that completes a fragment to the fragment on its way.
+    pub fragment: Histogram,
+    /// From the end of a part to END on its way.
+    pub end: Histogram,
+}
+
+impl Default for Delays {
+    fn default() -> Self {
+        Self {
+            fragment: Histogram::new(&SEND_BOUNDS),
+            end: Histogram::new(&SEND_BOUNDS),
+        }
+    }
+}
+
+impl Delays {
+    const fn of(&mut self, what: Sent) -> &mut Histogram {
+        match what {
+            Sent::Fragment => &mut self.fragment,
+            Sent::End => &mut self.end,
+        }
+    }
+}
+
+/// What is measured on its way.
+#[derive(Clone, Copy, Debug)]
+enum Sent {
+    Fragment,
+    End,
+}
+
 /// One part on its way to its text.
 struct Part<'a, F> {
     recogniser: &'a Recogniser,
@@ -125,14 +169,16 @@ struct Part<'a, F> {
     urgency: Urgency,
     since: std::time::Instant,
     schedule: Schedule,
-    on_interim: F,
+    tries: u32,
+    on_news: F,
 }
 
-impl<F: FnMut(String)> Part<'_, F> {
+impl<F: FnMut(News)> Part<'_, F> {
     /// Tries until there is a text or a reason.
     async fn recognise(&mut self) -> Result<Recognition, Unrecognised> {
         let mut first = true;
         loop {
+            self.tell(Stage::Waiting);
             let provider = &self.recogniser.provider;
             let slot = provider.admit(self.audio, self.urgency, self.since).await;
             let Some(slot) = slot else {
@@ -149,6 +195,7 @@ impl<F: FnMut(String)> Part<'_, F> {
             // Nothing is held while it waits.
             drop(slot);
             first = false;
+            self.tell(Stage::Retrying(setback.failure.to_string().into()));
             let audio = self.audio.duration();
             match self.schedule.handle_failure(setback.verdict, audio, now()) {
                 Decision::RetryAt(at) => sleep_until(at.into()).await,
@@ -166,10 +213,11 @@ impl<F: FnMut(String)> Part<'_, F> {
 
     /// One session with the whole of the audio so far and to come.
     async fn attempt(&mut self, may_reuse: bool) -> Result<Recognition, Setback> {
+        self.tries += 1;
         let Recogniser {
             provider,
             connections,
-            fragment_delay,
+            delays,
         } = self.recogniser;
         let idle = if may_reuse {
             self.take_idle().await
@@ -178,20 +226,25 @@ impl<F: FnMut(String)> Part<'_, F> {
         };
         let mut connection = match idle {
             Some(connection) => connection,
-            None => provider.open().await?,
+            None => {
+                self.tell(Stage::Connecting);
+                provider.open().await?
+            }
         };
         self.schedule.handle_session();
+        self.tell(Stage::Open);
         provider.note_session(self.schedule.sessions());
         let is_first = self.schedule.sessions() == 1 && self.urgency == Urgency::Live;
-        let on_fragment = |complete_at: std::time::Instant| {
+        let on_sent = |what: Sent, due: std::time::Instant| {
             if is_first {
-                let delay = now().saturating_duration_since(complete_at);
-                fragment_delay.borrow_mut().observe(delay);
+                let delay = now().saturating_duration_since(due);
+                delays.borrow_mut().of(what).observe(delay);
             }
         };
         let session = connection.access.session();
         let socket = &mut connection.socket;
-        let listener = (&mut self.on_interim, on_fragment);
+        let mut on_interim = |text| (self.on_news)(News::Interim(text));
+        let listener = (&mut on_interim, on_sent);
         match run_session(socket, session, self.audio, listener).await {
             Ok(recognition) => {
                 connection.is_reused = true;
@@ -218,6 +271,16 @@ impl<F: FnMut(String)> Part<'_, F> {
     }
 }
 
+impl<F: FnMut(News)> Part<'_, F> {
+    fn tell(&mut self, stage: Stage) {
+        (self.on_news)(News::Progress(Progress {
+            stage,
+            since: now(),
+            tries: self.tries,
+        }));
+    }
+}
+
 impl<F> Part<'_, F> {
     /// An idle connection that was made with the settings in force; older ones are closed.
     async fn take_idle(&self) -> Option<Connection> {
@@ -241,7 +304,7 @@ async fn run_session(
     socket: &mut WebSocket,
     settings: Arc<session::Settings>,
     audio: &PartAudio,
-    (on_interim, on_fragment): (&mut impl FnMut(String), impl Fn(std::time::Instant)),
+    (on_interim, on_sent): (&mut impl FnMut(String), impl Fn(Sent, std::time::Instant)),
 ) -> Result<Recognition, Failure> {
     let format = settings.audio_format;
     let mut session = Session::new(settings, now());
@@ -249,10 +312,15 @@ async fn run_session(
         session.handle_audio(audio.len(), audio.is_closed(), now());
         while let Some(output) = session.poll_output() {
             match output {
-                Output::Send(text) => socket.queue(Message::text(text))?,
+                Output::Send(text) => {
+                    socket.queue(Message::text(text))?;
+                    let end = audio.closed_at().filter(|_| session.is_ending());
+                    end.inspect(|&due| on_sent(Sent::End, due));
+                }
                 Output::SendAudio(fragment) => {
                     socket.queue(Message::binary(audio.read(&fragment, format)))?;
-                    audio.complete_at(fragment.samples.end).map(&on_fragment);
+                    let complete = audio.complete_at(fragment.samples.end);
+                    complete.inspect(|&due| on_sent(Sent::Fragment, due));
                 }
                 Output::Ping => socket.queue(Message::Ping(bytes::Bytes::new()))?,
                 Output::Interim(text) => on_interim(text),

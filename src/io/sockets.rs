@@ -34,7 +34,7 @@ pub enum BindError {
     /// There are more ports than the process may have descriptors.
     #[error(
         "rtp.port-range has {ports} ports, but this process may open only {limit} files; raise its \
-         limit (LimitNOFILE= of the unit, `ulimit -n`) or narrow the range"
+         limit (LimitNOFILE= of the unit, `ulimit -n`), narrow the range, or halve it by rtp.rtcp-mux"
     )]
     TooManyPorts {
         /// Ports of the range.
@@ -44,13 +44,16 @@ pub enum BindError {
     },
 }
 
-/// Binds every port of the range, lowest first, but for those that the daemon before has left. The
+/// Binds every port of the range, with `rtcp-mux` every even one, lowest first, but for those that the daemon before has left. The
 /// service manager keeps them all for the daemon after.
 ///
 /// # Errors
 /// When one cannot be bound, or the process may not have so many descriptors.
 pub fn bind_all(rtp: &Rtp, inherited: &mut Inherited) -> Result<Vec<(u16, UdpSocket)>, BindError> {
     let ports = rtp.port_range.ports();
+    let ports: Vec<u16> = ports
+        .filter(|port| !rtp.rtcp_mux || port % 2 == 0)
+        .collect();
     let needed = ports.len() as u64 + OTHER_DESCRIPTORS;
     let limit = raise_descriptor_limit();
     if limit < needed {
@@ -61,8 +64,8 @@ pub fn bind_all(rtp: &Rtp, inherited: &mut Inherited) -> Result<Vec<(u16, UdpSoc
     }
     let address = |port| SocketAddr::new(rtp.bind_address, port);
     let mut left: BTreeMap<u16, UdpSocket> = ports
-        .clone()
-        .filter_map(|port| Some((port, inherited.take_udp(address(port))?)))
+        .iter()
+        .filter_map(|&port| Some((port, inherited.take_udp(address(port))?)))
         .collect();
     if !left.is_empty() {
         info!(
@@ -155,5 +158,32 @@ fn warn_of_small_buffer(socket: &UdpSocket, asked: usize) {
         }
         Ok(_) => {}
         Err(error) => warn!(%error, "cannot tell the size of the receive buffers"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PortRange;
+
+    #[test]
+    fn only_even_ports_are_received_on_where_rtcp_comes_to_the_port_of_rtp() {
+        let mut rtp = Rtp {
+            // An address of its own: nobody else's port is in the way.
+            bind_address: [127, 0, 61, 57].into(),
+            port_range: PortRange::new(20_001, 20_006),
+            ..Rtp::default()
+        };
+        assert_eq!(
+            ports(&rtp),
+            [20_001, 20_002, 20_003, 20_004, 20_005, 20_006]
+        );
+        rtp.rtcp_mux = true;
+        assert_eq!(ports(&rtp), [20_002, 20_004, 20_006]);
+    }
+
+    fn ports(rtp: &Rtp) -> Vec<u16> {
+        let sockets = bind_all(rtp, &mut Inherited::default()).unwrap();
+        sockets.into_iter().map(|(port, _)| port).collect()
     }
 }

@@ -5,6 +5,7 @@
 //! waits on a shelf, a file each, for the backlog. The disk has a thread of its own: no worker
 //! waits for it. What is written survives the daemon, not a loss of power in the same second.
 
+mod figures;
 mod files;
 mod keeper;
 mod log;
@@ -12,7 +13,6 @@ mod record;
 mod shelf;
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,8 +28,10 @@ use crate::call::label::PartLabel;
 use crate::call::part::{Closed, Outcome};
 use crate::event::GapReason;
 use crate::io::checkpoint_store::CheckpointStore;
+use crate::io::claim::{Claim, ClaimError};
 use crate::io::publisher::Publisher;
 use crate::media::{Law, Samples};
+pub use figures::{Figures, Gauge, Loss};
 use keeper::Keeper;
 pub(crate) use record::Change;
 pub(crate) use shelf::Taken;
@@ -122,6 +124,7 @@ pub struct Spool {
     /// Parts whose last line is safe. Not in the queue, for a release must not be refused.
     released: Arc<Mutex<Vec<u64>>>,
     next: Arc<AtomicU64>,
+    gauge: Gauge,
 }
 
 /// The running spool; it ends when every [`Spool`] is dropped.
@@ -189,20 +192,22 @@ impl Spool {
             directory: directory.clone(),
             source,
         };
-        let lock = lock(&directory)?;
+        let claim = claim(&directory)?;
         let (shelf, recovered) = recover(&directory).map_err(refused)?;
         let last = recovered.last().map(|part| part.ordinal);
         let (orders, incoming) = sync_channel(QUEUE_ORDERS);
+        let gauge = Gauge::new(directory.clone());
         let spool = Self {
             orders,
             released: Arc::default(),
             next: Arc::new(AtomicU64::new(last.map_or(0, |last| last + 1))),
+            gauge: gauge.clone(),
         };
         let released = Arc::clone(&spool.released);
-        let keeper = Keeper::new(settings, shelf, publisher);
+        let keeper = Keeper::new(settings, shelf, publisher, gauge);
         let body = move || {
             keeper.run(&incoming, &released);
-            drop(lock);
+            drop(claim);
         };
         let thread = thread::Builder::new().name("spool".to_owned());
         let thread = thread.spawn(body).map_err(refused)?;
@@ -212,6 +217,11 @@ impl Spool {
     /// The place of a part that begins now.
     pub fn next_ordinal(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// How it fares; that may be kept when the spool is gone.
+    pub fn gauge(&self) -> Gauge {
+        self.gauge.clone()
     }
 
     /// A part need not be kept any more: its last line is safe. Never waits.
@@ -239,21 +249,13 @@ impl Spool {
     }
 }
 
-/// Makes the folder, and makes it ours as long as the file is open.
-fn lock(directory: &Path) -> Result<File, OpenError> {
+/// Makes the folder, and makes it ours as long as the claim is held.
+fn claim(directory: &Path) -> Result<Claim, OpenError> {
     let directory = directory.to_owned();
-    let open = || {
-        files::create_folder(&directory)?;
-        files::create(&directory.join("lock"))
-    };
-    let lock = match open() {
-        Ok(lock) => lock,
-        Err(source) => return Err(OpenError::Refused { directory, source }),
-    };
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { directory }),
-        Err(TryLockError::Error(source)) => Err(OpenError::Refused { directory, source }),
+    match Claim::take_folder(&directory) {
+        Ok(claim) => Ok(claim),
+        Err(ClaimError::Taken) => Err(OpenError::InUse { directory }),
+        Err(ClaimError::Refused(source)) => Err(OpenError::Refused { directory, source }),
     }
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::media::{FRAME_SAMPLES, Frame, Law, Samples, g711};
 use crate::speech::Output;
-use crate::speech::voice::{self, VoiceActivity};
+use crate::speech::voice::{self, Sound, VoiceActivity};
 use parts::{Heard, Parts};
 use withheld::Withheld;
 
@@ -153,16 +153,15 @@ impl Segmenter {
     }
 
     fn judge(&mut self, frame: &Frame) -> (Verdict, f32) {
-        let pcm = voice::decode(frame);
-        let level = voice::level_dbfs(&pcm);
+        let sound = Sound::from(frame);
         let verdict = if u16::from(frame.lost) * 2 > u16::from(frame.len) {
             Verdict::Unknown
-        } else if !frame.telephone_event && self.detector.is_speech(&pcm) {
+        } else if !frame.telephone_event && self.detector.is_speech(&sound) {
             Verdict::Speech
         } else {
             Verdict::Quiet
         };
-        (verdict, level)
+        (verdict, sound.level_dbfs())
     }
 
     fn take_silence(&mut self, at: Samples, end: Samples) -> Samples {

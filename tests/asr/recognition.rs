@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::support::{accept, as_pcm, complete, recognise, speech, with_server};
 use callscribe::asr::session::AudioFormat;
+use callscribe::call::session::Stage;
 use callscribe::io::part_audio::PartAudio;
 use callscribe::io::provider::Provider;
-use callscribe::io::recogniser::Recogniser;
+use callscribe::io::recogniser::{News, Recogniser};
 use callscribe::media::Law;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -127,10 +128,15 @@ async fn unfinished_text_is_shown_while_somebody_speaks() {
         settings.session.interim_results = true;
         let recogniser = Recogniser::new(Provider::new(settings).unwrap());
         let mut shown = vec![];
-        let on_interim = |text| shown.push(text);
-        let recognition = recogniser.recognise(complete(&speech(2)), on_interim).await;
+        let mut stages = vec![];
+        let on_news = |news| match news {
+            News::Interim(text) => shown.push(text),
+            News::Progress(progress) => stages.push(progress.stage),
+        };
+        let recognition = recogniser.recognise(complete(&speech(2)), on_news).await;
         assert_eq!(recognition.unwrap().text, "我想查");
         assert_eq!(shown, ["我", "我想", "我想查"]);
+        assert_eq!(stages, [Stage::Waiting, Stage::Connecting, Stage::Open]);
     })
     .await;
 }

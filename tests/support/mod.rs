@@ -84,10 +84,22 @@ impl Daemon {
     }
 
     /// The same, with keys of `[rtp]` and of `[asr]`. In all of it `{recogniser}` stands for the
-    /// recogniser's address and `{folder}` for the test's folder, where `password` holds `p`.
+    /// recogniser's address and `{folder}` for the test's folder, where `password` holds `p`. Without
+    /// a table `[spool]` or `[resume]` it keeps neither audio nor calls.
     pub fn start_configured(
         rtp: &str,
         asr: &str,
+        legs: u16,
+        service: ServiceConfig,
+        more: impl FnOnce(&[u16]) -> String,
+    ) -> Self {
+        Self::start_in([], (rtp, asr), legs, service, more)
+    }
+
+    /// The same, with variables in its environment.
+    pub fn start_in<const N: usize>(
+        environment: [(&str, &str); N],
+        (rtp, asr): (&str, &str),
         legs: u16,
         service: ServiceConfig,
         more: impl FnOnce(&[u16]) -> String,
@@ -103,6 +115,10 @@ impl Daemon {
         let text = text
             .replace("{recogniser}", &recogniser_at)
             .replace("{folder}", folder.path().to_str().unwrap());
+        let text = match text.contains("[spool]") || text.contains("[resume]") {
+            true => text,
+            false => text + "[spool]\nenabled = false\n[resume]\nenabled = false\n",
+        };
         fs::write(&config, text).unwrap();
         fs::write(folder.path().join("password"), "p\n").unwrap();
         let log = folder.path().join("daemon.log");
@@ -110,6 +126,7 @@ impl Daemon {
             .arg("run")
             .arg("-c")
             .arg(&config)
+            .envs(environment)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())
@@ -202,10 +219,14 @@ impl Daemon {
         self.wait(within)
     }
 
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
     }
 
     /// Waits for its end, and reads its lines to the end.
@@ -468,7 +489,8 @@ fn configuration(endpoint: &str, rtp: &str, asr: &str, socket: &Path, ports: &[u
         true => String::new(),
         false => format!("endpoint = {endpoint:?}\n"),
     };
-    let (first, last) = (ports[0], ports[ports.len() - 1]);
+    // RTCP of the last leg comes on the port after it.
+    let (first, last) = (ports[0], ports[ports.len() - 1] + 1);
     format!(
         "[rtp]\nbind-address = \"127.0.0.1\"\nport-range = \"{first}-{last}\"\n\
          idle-timeout-ms = 2000\n{rtp}\n\

@@ -1,4 +1,4 @@
-"""Synthesises clean Mandarin sentences: python make_speech.py SEED MINUTES OUT_DIR KOKORO_DIR
+"""Synthesises clean Mandarin sentences: python make_speech.py SEED COUNT OUT_DIR KOKORO_DIR
 
 KOKORO_DIR holds wheels/ and package/voices/ as README.md says. About every third sentence is
 spoken by espeak-ng instead. Each becomes OUT_DIR/VOICE-SEED-N.npy, 16-bit at 8 kHz.
@@ -10,7 +10,6 @@ import os
 import random
 import subprocess
 import sys
-import time
 import wave
 import zipfile
 
@@ -93,17 +92,15 @@ def espeak(rng, text):
     return f"espeak_{voice}", resample_poly(audio.astype(np.float64), 160, 441)
 
 
-def main(seed, minutes, out, folder):
+def main(seed, count, out, folder):
     rng = random.Random(int(seed))
     kokoro = Kokoro(folder)
     os.makedirs(out, exist_ok=True)
-    end, n = time.time() + float(minutes) * 60, 0
-    while time.time() < end:
+    for n in range(int(count)):
         text = sentence(rng)
         voice, audio = espeak(rng, text) if rng.random() < 0.3 else kokoro.say(rng, text)
         audio = audio / np.abs(audio).max() * 16384
         np.save(f"{out}/{voice}-{seed}-{n}.npy", audio.astype(np.int16))
-        n += 1
 
 
 main(*sys.argv[1:])

@@ -22,7 +22,6 @@ const alaw = table((code) => {
 });
 
 let received = 0;
-let bound = 0;
 for (let leg = 0; leg < Number(legs); leg++) {
   const socket = dgram.createSocket('udp4');
   let recogniser = null;
@@ -39,9 +38,7 @@ for (let leg = 0; leg < Number(legs); leg++) {
     for (let at = 12; at < datagram.length; at++) pcm.writeInt16LE(decode[datagram[at]], (at - 12) * 2);
     recogniser.send(pcm);
   });
-  socket.bind(Number(first) + 2 * leg, '127.0.0.1', () => {
-    if (++bound === Number(legs)) console.log('ready');
-  });
+  socket.bind(Number(first) + 2 * leg, '127.0.0.1');
 }
 
 process.stdin.resume();

@@ -23,7 +23,6 @@ pub(super) fn run(ports: impl Iterator<Item = u16>, tick: Option<Duration>) -> O
         sockets.push(socket);
     }
     let stopped = when_input_ends();
-    println!("ready");
     let mut events = Events::with_capacity(1024);
     let mut received = 0;
     let mut next = Instant::now();

@@ -36,7 +36,6 @@ pub(super) fn run(ports: impl Iterator<Item = u16>, endpoint: &str) -> Outcome<u
                 }
             });
         }
-        println!("ready");
         let stopped = when_input_ends();
         while !stopped.load(Ordering::Relaxed) {
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -2,8 +2,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "the age of a file is asked for")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -143,20 +144,17 @@ fn files(status: Option<&Value>) -> Option<Finding> {
     })
 }
 
-/// Where the daemon writes.
+/// Where the daemon writes; one folder for each file system.
 fn folders(config: &File) -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = config
-        .state_files()
-        .into_iter()
-        .filter_map(|folder| {
-            folder
-                .ancestors()
-                .find(|folder| folder.is_dir())
-                .map(Path::to_owned)
-        })
-        .collect();
-    folders.dedup();
-    folders
+    let mut seen = BTreeSet::new();
+    let existing = |path: PathBuf| {
+        path.ancestors()
+            .find(|path| path.is_dir())
+            .map(Path::to_owned)
+    };
+    let folders = config.state_files().into_iter().filter_map(existing);
+    let is_new = |folder: &PathBuf| fs::metadata(folder).is_ok_and(|it| seen.insert(it.dev()));
+    folders.filter(is_new).collect()
 }
 
 fn disk(folder: &Path) -> Option<Finding> {

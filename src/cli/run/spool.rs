@@ -1,8 +1,6 @@
 //! The spool between two daemons, and what its backlog needs.
 
 use std::collections::BTreeMap;
-use std::env;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +13,8 @@ use crate::io::checkpoint::FoundCall;
 use crate::io::journal::history::History;
 use crate::io::provider::Provider;
 use crate::io::publisher::Publisher;
-use crate::io::spool::{Settings, Spool, SpoolThread, SpooledPart};
+use crate::io::spool::{Gauge, OpenError, Settings, Spool, SpoolThread, SpooledPart};
+use crate::io::state_directory;
 use crate::io::told::Told;
 
 /// The spool, if there is one.
@@ -29,13 +28,16 @@ struct Kept {
 
 impl CallAudio {
     /// Opens it, and gives the parts of the daemon before. A disk that fails costs no call.
+    ///
+    /// # Errors
+    /// When another daemon has it.
     pub(super) fn open(
         config: &File,
         provider: &Arc<Provider>,
         publisher: &Publisher,
-    ) -> (Self, Vec<SpooledPart>) {
-        let Some(directory) = directory(config) else {
-            return (Self(None), Vec::new());
+    ) -> Result<(Self, Vec<SpooledPart>), OpenError> {
+        let Some(directory) = state_directory::spool(config) else {
+            return Ok((Self(None), Vec::new()));
         };
         let settings = Settings {
             directory,
@@ -44,10 +46,11 @@ impl CallAudio {
         };
         let (spool, parts, thread) = match Spool::open(settings, publisher.clone()) {
             Ok(opened) => opened,
-            Err(error) => {
+            Err(error @ OpenError::InUse { .. }) => return Err(error),
+            Err(error @ OpenError::Refused { .. }) => {
                 error!(%error, "calls go on without the spool");
                 tell(publisher, format!("calls go on without the spool: {error}"));
-                return (Self(None), Vec::new());
+                return Ok((Self(None), Vec::new()));
             }
         };
         let sessions = usize::try_from(config.spool.max_sessions).unwrap_or(usize::MAX);
@@ -60,12 +63,17 @@ impl CallAudio {
             thread,
             backlog,
         };
-        (Self(Some(kept)), parts)
+        Ok((Self(Some(kept)), parts))
     }
 
     /// For a worker.
     pub(super) fn spool(&self) -> Option<Spool> {
         self.0.as_ref().map(|kept| kept.spool.clone())
+    }
+
+    /// How it fares.
+    pub(super) fn gauge(&self) -> Option<Gauge> {
+        self.0.as_ref().map(|kept| kept.spool.gauge())
     }
 
     /// Whether speech outlives this daemon.
@@ -83,14 +91,6 @@ impl CallAudio {
             kept.thread.join();
         }
     }
-}
-
-/// Where the spool is; `None` if there is none.
-pub(super) fn directory(config: &File) -> Option<PathBuf> {
-    let from_unit = || env::var_os("STATE_DIRECTORY").map(PathBuf::from);
-    let by_default = || from_unit().map(|directory| directory.join("spool"));
-    let directory = config.spool.directory.clone().or_else(by_default);
-    directory.filter(|_| config.spool.enabled)
 }
 
 /// Brings together what the daemon before left behind: the state of its calls, the audio of their
@@ -128,6 +128,7 @@ fn stateless((id, spooled): (Arc<str>, Vec<SpooledPart>)) -> FoundCall {
         id,
         state: None,
         saved_at: Instant::now(),
+        saved_at_tick: None,
         is_started: true,
         audio: Vec::new(),
         spooled,

@@ -137,18 +137,27 @@ impl Crowd {
         let target = SocketAddr::new(self.first.ip(), port);
         let socket = connected(target).map_err(|source| CrowdError::Socket { stream, source })?;
         let random = scatter(self.seed.wrapping_add(u64::from(stream)));
-        let length = g711.len() as u64;
         Ok(Member {
             socket,
             law: *law,
             g711: Arc::clone(g711),
-            place: usize::try_from(random % length).unwrap_or(0),
+            place: self.place(stream, g711.len()),
             packet_samples: usize::try_from(self.packet_time.0).unwrap_or(usize::MAX),
             sequence_number: low(random >> 8),
             timestamp: u32::from(low(random >> 16)) << 16,
             ssrc: u32::from(low(random >> 32)) << 16 | u32::from(stream),
             is_first: true,
         })
+    }
+}
+
+impl Crowd {
+    /// Where in a recording a stream begins. Steps of the golden ratio spread any number of streams evenly, so that at
+    /// every moment as many of them speak as the recording has of speech.
+    fn place(&self, stream: u16, length: usize) -> usize {
+        let turn = scatter(self.seed).wrapping_add(GOLDEN_RATIO.wrapping_mul(stream.into()));
+        let place = (u128::from(turn) * length as u128) >> 64;
+        usize::try_from(place).unwrap_or(0)
     }
 }
 
@@ -221,13 +230,41 @@ fn connected(target: SocketAddr) -> io::Result<UdpSocket> {
 
 /// A number that looks random and is the same for the same seed (SplitMix64).
 const fn scatter(seed: u64) -> u64 {
-    let mixed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mixed = seed.wrapping_add(GOLDEN_RATIO);
     let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     mixed ^ (mixed >> 31)
 }
 
+/// 2^64 divided by the golden ratio.
+const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
+
 #[expect(clippy::cast_possible_truncation, reason = "the low bits are meant")]
 const fn low(random: u64) -> u16 {
     random as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_begin_all_over_the_recording() {
+        let crowd = Crowd {
+            recordings: Vec::new(),
+            first: SocketAddr::from((Ipv4Addr::LOCALHOST, 20_000)),
+            streams: 100,
+            packet_time: Samples::from_ms(20),
+            length: Duration::from_secs(1),
+            seed: 7,
+        };
+        let mut tenths = [0; 10];
+        for stream in 0..100 {
+            tenths[crowd.place(stream, 1000) / 100] += 1;
+        }
+        assert!(
+            tenths.iter().all(|&count| (9..=11).contains(&count)),
+            "{tenths:?}"
+        );
+    }
 }

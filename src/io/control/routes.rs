@@ -22,9 +22,9 @@ use super::adjustable::Adjustable;
 use super::answer::{CallAnswer, CallList, EndedCall, EndingCall};
 use super::error::ApiError;
 use super::request::{self, CallChange, NewCall};
-use super::status::{Since, StatusAnswer};
+use super::status::{Kept, Since, StatusAnswer};
 use super::workers::{Farewell, Workers};
-use crate::io::metrics::{self, Machine, ReceivingPorts, Scrape};
+use crate::io::metrics::{self, Disks, Machine, ReceivingPorts, Scrape};
 use crate::io::provider::Provider;
 use crate::io::publisher::Figures;
 
@@ -35,6 +35,7 @@ pub(super) struct Api {
     pub(super) adjustable: Adjustable,
     pub(super) recogniser: Arc<Provider>,
     pub(super) publisher: Arc<Figures>,
+    pub(super) disks: Disks,
     pub(super) ports: ReceivingPorts,
     pub(super) started: Instant,
 }
@@ -128,8 +129,11 @@ async fn status(State(api): Shared) -> Result<Json<StatusAnswer>, ApiError> {
         configured: api.adjustable.in_force().since,
     };
     let now = Instant::now();
-    let status = StatusAnswer::new(workers, recogniser, machine.kernel_drops(), since, now);
-    Ok(Json(status))
+    let kept = Kept::new(&api.publisher, &api.disks);
+    let drops = machine.kernel_drops();
+    Ok(Json(StatusAnswer::new(
+        workers, recogniser, kept, drops, since, now,
+    )))
 }
 
 async fn metrics(State(api): Shared) -> Result<Response, ApiError> {
@@ -137,6 +141,7 @@ async fn metrics(State(api): Shared) -> Result<Response, ApiError> {
         workers: api.workers.measure().await?,
         recogniser: Arc::clone(&api.recogniser),
         publisher: Arc::clone(&api.publisher),
+        disks: api.disks.clone(),
         machine: api.machine().await,
     };
     let text = scrape.to_text().map_err(|_| ApiError::Overloaded)?;

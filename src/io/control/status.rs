@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -11,7 +12,9 @@ use crate::call::snapshot::CallState;
 use crate::call::stray::{StrayCause, StraySender};
 use crate::event::GapReason;
 use crate::io::media_worker::WorkerFigures;
+use crate::io::metrics::Disks;
 use crate::io::provider::Provider;
+use crate::io::publisher::Figures;
 use crate::media::Samples;
 
 /// `GET /v1/status`
@@ -35,6 +38,8 @@ pub(super) struct StatusAnswer {
     stray_senders: Vec<Stray>,
     speech: Speech,
     recogniser: Recogniser,
+    #[serde(flatten)]
+    kept: Kept,
     /// Datagrams that the kernel dropped because a receive buffer was full.
     kernel_drops: Option<u64>,
 }
@@ -92,6 +97,60 @@ struct LastFailure {
     ago_ms: u64,
 }
 
+/// What is kept on disk.
+#[derive(Debug, Serialize)]
+pub(super) struct Kept {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    journal: Option<Lines>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spool: Option<Audio>,
+}
+
+#[derive(Debug, Serialize)]
+struct Lines {
+    path: PathBuf,
+    bytes: u64,
+    failed: bool,
+    clock_doubted: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Audio {
+    directory: PathBuf,
+    parts: u64,
+    bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oldest_ms: Option<u64>,
+    given_up: u64,
+    failed: bool,
+}
+
+impl Kept {
+    pub(super) fn new(publisher: &Figures, disks: &Disks) -> Self {
+        let journal = disks.journal.as_ref().map(|gauge| {
+            let figures = gauge.read();
+            Lines {
+                path: gauge.path.clone(),
+                bytes: figures.bytes,
+                failed: publisher.journal_failed() > 0.0,
+                clock_doubted: figures.is_clock_doubted,
+            }
+        });
+        let spool = disks.spool.as_ref().map(|gauge| {
+            let figures = gauge.read();
+            Audio {
+                directory: gauge.directory.clone(),
+                parts: figures.parts,
+                bytes: figures.bytes,
+                oldest_ms: figures.oldest.map(ms),
+                given_up: figures.given_up.iter().sum(),
+                failed: figures.is_failing,
+            }
+        });
+        Self { journal, spool }
+    }
+}
+
 /// When the daemon began, and when its configuration was read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Since {
@@ -103,6 +162,7 @@ impl StatusAnswer {
     pub(super) fn new(
         workers: Vec<WorkerFigures>,
         recogniser: &Provider,
+        kept: Kept,
         kernel_drops: Option<u64>,
         since: Since,
         now: Instant,
@@ -139,6 +199,7 @@ impl StatusAnswer {
             strays: census.strays,
             speech,
             recogniser: Recogniser::new(recogniser),
+            kept,
             kernel_drops,
         }
     }

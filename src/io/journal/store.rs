@@ -13,6 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
+use super::clock::{Clock, Doubt};
 use super::{JournalError, Record, Settings};
 
 /// Lines forgotten in one step: about a millisecond of the writer's time.
@@ -47,6 +48,22 @@ const SCHEMA: &str = "
     CREATE TABLE numbering (epoch TEXT NOT NULL, first_seq INTEGER NOT NULL) STRICT;
 ";
 
+/// A table that came later: journals of version 1 need not have it, and who does not know it need not care.
+const CLOCK_SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS clock (
+        id INTEGER PRIMARY KEY CHECK (id = 0),
+        seen_ms INTEGER NOT NULL,
+        before_ms INTEGER,
+        since_ms INTEGER
+    ) STRICT;
+";
+
+/// A line is not of the future for a clock that was set back a little.
+const SLACK_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// How much of the clock's going on may be forgotten by a restart.
+const CLOCK_STEP_MS: u64 = 60 * 60 * 1000;
+
 /// The open database.
 #[derive(Debug)]
 pub(super) struct Store {
@@ -59,6 +76,11 @@ pub(super) struct Store {
     pub(super) next_seq: u64,
     /// Number of the oldest line that can be resumed from.
     pub(super) oldest_seq: u64,
+    /// When the oldest line was made that there is, by its own account.
+    pub(super) oldest_ms: Option<i64>,
+    clock: Option<Clock>,
+    /// What the database knows of it.
+    saved_clock: Option<Clock>,
 }
 
 impl Store {
@@ -122,6 +144,8 @@ impl Store {
         let oldest = "SELECT min(seq) FROM line WHERE seq >= ?1";
         let oldest: Option<i64> = database.query_row(oldest, [first_seq], first)?;
         let next_seq = last.map_or(first_seq, |last| last + 1).cast_unsigned();
+        let oldest_ms = oldest_ms(&database)?;
+        let (clock, saved_clock) = read_clock(&database)?;
         Ok(Ok(Self {
             database,
             path: path.to_owned(),
@@ -129,6 +153,9 @@ impl Store {
             first_seq: Some(first_seq.cast_unsigned()),
             next_seq,
             oldest_seq: oldest.map_or(next_seq, i64::cast_unsigned),
+            oldest_ms,
+            clock,
+            saved_clock,
         }))
     }
 
@@ -153,16 +180,39 @@ impl Store {
     /// Forgets some of what is too old or too much; `true` if there is more to forget.
     pub(super) fn trim(&mut self, settings: &Settings, now_ms: i64) -> Result<bool, JournalError> {
         let max_age_ms = i64::try_from(settings.max_age.as_millis()).unwrap_or(i64::MAX);
-        let cutoff_ms = now_ms.saturating_sub(max_age_ms);
-        self.trim_step(cutoff_ms, settings.max_bytes)
+        self.trim_step(max_age_ms, settings.max_bytes, now_ms)
             .map_err(|source| JournalError::new(&self.path, source))
     }
 
-    fn trim_step(&mut self, cutoff_ms: i64, max_bytes: u64) -> rusqlite::Result<bool> {
+    /// Where the clock was before it jumped, while it is not believed.
+    pub(super) fn doubt(&self) -> Option<Doubt> {
+        self.clock.and_then(|clock| clock.doubt)
+    }
+
+    /// Bytes that hold something.
+    pub(super) fn used_bytes(&self) -> Result<u64, JournalError> {
+        let used = used_bytes(&self.database).map(i64::cast_unsigned);
+        used.map_err(|source| JournalError::new(&self.path, source))
+    }
+
+    fn trim_step(
+        &mut self,
+        max_age_ms: i64,
+        max_bytes: u64,
+        now_ms: i64,
+    ) -> rusqlite::Result<bool> {
+        let is_clock_believed = self.look_at_clock(max_age_ms, now_ms);
         let is_too_large = used_bytes(&self.database)? > max_bytes.cast_signed();
-        let oldest = "SELECT at_ms FROM line ORDER BY seq LIMIT 1";
-        let oldest_ms: Option<i64> = self.database.query_row(oldest, [], first).optional()?;
-        let is_too_old = oldest_ms.is_some_and(|at_ms| at_ms < cutoff_ms);
+        let cutoff_ms = now_ms.saturating_sub(max_age_ms);
+        self.oldest_ms = oldest_ms(&self.database)?;
+        let datable = self.oldest_ms.filter(|_| is_clock_believed);
+        let is_too_old = datable.is_some_and(|at_ms| at_ms < cutoff_ms);
+        let is_of_the_future = datable.is_some_and(|at_ms| at_ms > now_ms + SLACK_MS);
+        if is_of_the_future && !is_too_large {
+            // It was made while the clock was ahead; its age counts from now.
+            self.database.execute(DATE_ANEW, [TRIM_LINES, now_ms])?;
+            return Ok(true);
+        }
         if !is_too_large && !is_too_old {
             return Ok(false);
         }
@@ -176,8 +226,62 @@ impl Store {
         });
         let vacuum = format!("PRAGMA incremental_vacuum({VACUUM_PAGES})");
         self.database.execute_batch(&vacuum)?;
+        self.oldest_ms = oldest_ms(&self.database)?;
         Ok(true)
     }
+
+    /// Whether what is too old by the clock may go. What was seen of the clock survives the daemon, to the hour.
+    fn look_at_clock(&mut self, max_age_ms: i64, now_ms: i64) -> bool {
+        let clock = self.clock.get_or_insert(Clock::new(now_ms));
+        let is_believed = clock.is_believed(now_ms, max_age_ms);
+        let clock = *clock;
+        let is_saved = self.saved_clock.is_some_and(|saved| {
+            saved.doubt == clock.doubt && saved.seen_ms.abs_diff(now_ms) < CLOCK_STEP_MS
+        });
+        // A disk that does not take it is tried again, and its fullness is mended by what follows.
+        if !is_saved && self.save_clock(clock).is_ok() {
+            self.saved_clock = Some(clock);
+        }
+        is_believed
+    }
+
+    fn save_clock(&self, clock: Clock) -> rusqlite::Result<()> {
+        self.database.execute_batch(CLOCK_SCHEMA)?;
+        let doubt = clock.doubt.map(|doubt| (doubt.before_ms, doubt.since_ms));
+        let (before_ms, since_ms) = doubt.unzip();
+        let save = "INSERT OR REPLACE INTO clock (id, seen_ms, before_ms, since_ms)
+                    VALUES (0, ?1, ?2, ?3)";
+        let saved = params![clock.seen_ms, before_ms, since_ms];
+        self.database.execute(save, saved).map(drop)
+    }
+}
+
+/// What was seen of the clock, as far as anything was: without it, the newest line tells.
+fn read_clock(database: &Connection) -> rusqlite::Result<(Option<Clock>, Option<Clock>)> {
+    let known = "SELECT count(*) FROM sqlite_schema WHERE name = 'clock'";
+    if database.query_row(known, [], first::<i64>)? == 0 {
+        let newest = "SELECT at_ms FROM line ORDER BY seq DESC LIMIT 1";
+        let newest = database.query_row(newest, [], first).optional()?;
+        return Ok((newest.map(Clock::new), None));
+    }
+    let saved = "SELECT seen_ms, before_ms, since_ms FROM clock";
+    let saved = database.query_row(saved, [], |row| {
+        let doubt = Option::zip(row.get(1)?, row.get(2)?);
+        Ok(Clock {
+            seen_ms: row.get(0)?,
+            doubt: doubt.map(|(before_ms, since_ms)| Doubt {
+                before_ms,
+                since_ms,
+            }),
+        })
+    });
+    let saved = saved.optional()?;
+    Ok((saved, saved))
+}
+
+fn oldest_ms(database: &Connection) -> rusqlite::Result<Option<i64>> {
+    let oldest = "SELECT at_ms FROM line ORDER BY seq LIMIT 1";
+    database.query_row(oldest, [], first).optional()
 }
 
 fn create(database: &mut Connection) -> rusqlite::Result<()> {
@@ -232,10 +336,15 @@ fn insert(transaction: &Transaction<'_>, seq: i64, record: &Record) -> rusqlite:
     Ok(())
 }
 
-/// Forgets the oldest lines that are older than the cutoff; gives the number of the oldest that is left.
+/// Dates lines of the future that are the oldest.
+const DATE_ANEW: &str = "UPDATE line SET at_ms = ?2
+    WHERE seq IN (SELECT seq FROM line ORDER BY seq LIMIT ?1) AND at_ms > ?2";
+
+/// Forgets the oldest lines as far as they are older than the cutoff; gives the number of the oldest that is left.
 fn forget(transaction: &Transaction<'_>, cutoff_ms: i64) -> rusqlite::Result<Option<i64>> {
-    let step = "SELECT max(seq) FROM (SELECT seq, at_ms FROM line ORDER BY seq LIMIT ?1)
-                WHERE at_ms < ?2";
+    let step = "WITH oldest AS (SELECT seq, at_ms FROM line ORDER BY seq LIMIT ?1)
+                SELECT coalesce((SELECT min(seq) - 1 FROM oldest WHERE at_ms >= ?2), max(seq))
+                FROM oldest";
     let last: Option<i64> = transaction.query_row(step, [TRIM_LINES, cutoff_ms], first)?;
     transaction.execute("DELETE FROM line WHERE seq <= ?1", [last])?;
     // A call is known as long as one of its lines is, or as long as it lasts.

@@ -163,7 +163,7 @@ fn file_that_is_no_database_is_moved_aside_and_another_epoch_begins() {
     };
     fs::write(&settings.path, "x".repeat(8192)).unwrap();
 
-    let journal = Journal::open(settings.clone());
+    let journal = Journal::open(settings.clone()).unwrap();
     let place = journal.moved_aside.clone().unwrap();
     assert!(fs::read(&place).unwrap().starts_with(b"xxx"));
     let store = journal.store.unwrap();
@@ -208,4 +208,110 @@ fn numbers_that_readers_saw_without_the_journal_are_not_used_again() {
         3,
         "older lines are of another epoch"
     );
+}
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// A journal that keeps lines for 30 days, with a line of each of the last 20.
+fn twenty_days(folder: &Path) -> (Settings, Store, i64) {
+    let settings = Settings {
+        max_age: Duration::from_hours(30 * 24),
+        ..settings(folder)
+    };
+    let mut store = store(&settings);
+    let now_ms = 1000 * DAY_MS;
+    let days = (1..=20).rev();
+    let lines: Vec<Record> = days
+        .map(|day| record("dtmf", "c", now_ms - day * DAY_MS / 2))
+        .collect();
+    store.append(0, &lines).unwrap();
+    assert!(!store.trim(&settings, now_ms).unwrap());
+    (settings, store, now_ms)
+}
+
+#[test]
+fn clock_that_jumps_years_ahead_deletes_nothing_over_restarts_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let (settings, mut store, now_ms) = twenty_days(folder.path());
+    let ahead_ms = now_ms + 3650 * DAY_MS;
+    assert!(!store.trim(&settings, ahead_ms).unwrap());
+    store
+        .append(20, &[record("dtmf", "c", ahead_ms + 1)])
+        .unwrap();
+    drop(store);
+    let mut store = self::store(&settings);
+    assert!(!store.trim(&settings, ahead_ms + 60_000).unwrap());
+    assert_eq!(store.doubt().unwrap().before_ms, now_ms);
+
+    // It is put right: nothing is lost, and what is too old goes when its time has come.
+    assert!(!store.trim(&settings, now_ms + 120_000).unwrap());
+    assert_eq!((store.doubt(), store.oldest_seq), (None, 0));
+    for day in 1..=40 {
+        while store.trim(&settings, now_ms + day * DAY_MS).unwrap() {}
+    }
+    assert_eq!(
+        store.oldest_seq, 20,
+        "the line that was made meanwhile is left"
+    );
+    for day in 41..=75 {
+        while store.trim(&settings, now_ms + day * DAY_MS).unwrap() {}
+    }
+    assert_eq!(store.oldest_seq, 21, "and is not kept for ten years");
+}
+
+#[test]
+fn clock_that_is_ahead_for_good_is_believed_after_a_day() {
+    let folder = tempfile::tempdir().unwrap();
+    let (settings, mut store, now_ms) = twenty_days(folder.path());
+    let ahead_ms = now_ms + 3650 * DAY_MS;
+    for hour in 0..24 {
+        assert!(
+            !store
+                .trim(&settings, ahead_ms + hour * DAY_MS / 24)
+                .unwrap()
+        );
+        drop(store);
+        store = self::store(&settings);
+    }
+    assert!(store.trim(&settings, ahead_ms + DAY_MS).unwrap());
+    assert_eq!(store.oldest_seq, 20);
+}
+
+#[test]
+fn journal_of_before_the_clock_was_watched_goes_by_its_newest_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let (settings, store, now_ms) = twenty_days(folder.path());
+    drop(store);
+    let database = rusqlite::Connection::open(&settings.path).unwrap();
+    database.execute_batch("DROP TABLE clock").unwrap();
+    drop(database);
+    let mut store = self::store(&settings);
+    assert!(!store.trim(&settings, now_ms + 3650 * DAY_MS).unwrap());
+    assert!(store.doubt().is_some());
+}
+
+#[test]
+fn line_that_was_dated_by_a_clock_without_battery_takes_no_other_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (settings, mut store, now_ms) = twenty_days(folder.path());
+    let at_ms = [now_ms - 29 * DAY_MS, 0, now_ms];
+    let lines = at_ms.map(|at_ms| record("dtmf", "c", at_ms));
+    store.append(20, &lines).unwrap();
+    for hours in 0..(21 * 24) {
+        while store.trim(&settings, now_ms + hours * DAY_MS / 24).unwrap() {}
+    }
+    assert!(store.oldest_seq < 20, "{}", store.oldest_seq);
+}
+
+#[test]
+fn second_daemon_is_told_whose_the_journal_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Journal::open(settings(folder.path())).unwrap();
+    let refusal = Journal::open(settings(folder.path()))
+        .unwrap_err()
+        .to_string();
+    assert!(refusal.contains("is used by another daemon"), "{refusal}");
+    assert!(refusal.contains("journal.path"), "{refusal}");
+    drop(first);
+    assert!(Journal::open(settings(folder.path())).is_ok());
 }

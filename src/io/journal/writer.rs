@@ -11,14 +11,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::store::{Store, new_epoch};
-use super::{Journal, JournalError, Record, Settings, replace};
+use super::{Gauge, Journal, JournalError, Record, Settings, claim, replace};
+use crate::io::claim::Claim;
 
 /// How often old lines are looked for while nothing is written.
 const TRIM_INTERVAL: Duration = Duration::from_secs(60);
@@ -139,6 +140,8 @@ impl Journal {
         let mut writer = Writer {
             store: self.store.ok(),
             epoch: beginning.epoch.clone(),
+            claim: self.claim,
+            gauge: self.gauge,
             settings: self.settings.clone(),
             oldest_seq: oldest_seq.clone(),
         };
@@ -177,11 +180,14 @@ struct Writer {
     store: Option<Store>,
     epoch: String,
     settings: Settings,
+    claim: Option<Claim>,
+    gauge: Gauge,
     oldest_seq: OldestSeq,
 }
 
 impl Writer {
     fn run(&mut self, requests: &Receiver<Request>, replies: &mpsc::Sender<Answer>) {
+        self.trim();
         loop {
             match requests.recv_timeout(TRIM_INTERVAL) {
                 Ok(Request::Write { first_seq, records }) => {
@@ -204,8 +210,10 @@ impl Writer {
             return self.open();
         };
         let is_begun = store.is_begun();
+        let begun = Instant::now();
         match store.append(first_seq, records) {
             Ok(()) => {
+                self.gauge.note_commit(begun.elapsed());
                 self.oldest_seq.store(store.oldest_seq);
                 if !is_begun {
                     self.unmark_outage();
@@ -219,6 +227,12 @@ impl Writer {
 
     /// Tries again what failed at the start: the numbering that was begun without the journal becomes its own.
     fn open(&mut self) -> Answer {
+        if self.claim.is_none() {
+            match claim(&self.settings) {
+                Ok(claim) => self.claim = claim,
+                Err(error) => return Answer::Failed(error.to_string()),
+            }
+        }
         let mut opened = Store::open(&self.settings, Some(&self.epoch));
         if let Err(JournalError::Damaged { .. }) = opened {
             opened = replace(&self.settings).1;
@@ -258,9 +272,25 @@ impl Writer {
         let Some(store) = &mut self.store else {
             return false;
         };
+        let was_doubted = store.doubt().is_some();
         let more = store.trim(&self.settings, Timestamp::now().as_millisecond());
-        let oldest_seq = store.oldest_seq;
-        self.oldest_seq.store(oldest_seq);
+        self.oldest_seq.store(store.oldest_seq);
+        // What cannot be read now is shown as it was.
+        let bytes = store.used_bytes().ok();
+        self.gauge.change(|figures| {
+            figures.bytes = bytes.unwrap_or(figures.bytes);
+            figures.oldest_ms = store.oldest_ms;
+            figures.is_clock_doubted = store.doubt().is_some();
+        });
+        match store.doubt() {
+            Some(doubt) if !was_doubted => warn!(
+                before = %at(doubt.before_ms), now = %at(doubt.since_ms),
+                "the clock has jumped, or the daemon was off for long: no line is forgotten for its age \
+                 until the clock is back, or has gone on for a day; if it is wrong, set it"
+            ),
+            None if was_doubted => info!("lines are forgotten for their age again"),
+            Some(_) | None => {}
+        }
         more.unwrap_or_else(|error| {
             debug!(%error, "old lines cannot be forgotten now");
             false
@@ -286,4 +316,9 @@ impl Writer {
             Ok(()) | Err(_) => {}
         }
     }
+}
+
+/// A moment as people write it.
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap_or_default()
 }

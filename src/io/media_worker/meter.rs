@@ -7,6 +7,7 @@ use crate::call::PartKey;
 use crate::call::census::Census;
 use crate::event::{Body, EndReason, Event, GapReason};
 use crate::io::metrics::Histogram;
+use crate::io::recogniser::Delays;
 
 /// What a worker has to show, at one moment.
 #[derive(Clone, Debug)]
@@ -15,8 +16,8 @@ pub struct WorkerFigures {
     pub census: Census,
     /// What it has done.
     pub meter: Meter,
-    /// From the packet that completes a fragment to the fragment on its way to the recogniser.
-    pub fragment_delay: Histogram,
+    /// How long parts took on their way to the recogniser.
+    pub delays: Delays,
 }
 
 /// Counts of one worker; they only grow.
@@ -118,5 +119,7 @@ const DELAY_BOUNDS: [f64; 12] = [
     0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0,
 ];
 
-/// In seconds, of the delay of a fragment.
-pub(crate) const FRAGMENT_BOUNDS: [f64; 9] = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 2.0];
+/// In seconds, of what is on its way to the recogniser.
+pub(crate) const SEND_BOUNDS: [f64; 11] = [
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 2.0,
+];

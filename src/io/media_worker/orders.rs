@@ -6,8 +6,10 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::{DATAGRAMS_PER_TICK, Worker, WorkerFigures, plug};
+use crate::call::PartKey;
 use crate::call::conversation::{Call, CallUpdate, UpdateError};
 use crate::call::registration::Registration;
+use crate::call::session::SessionSnapshot;
 use crate::call::snapshot::CallSnapshot;
 use crate::call::switchboard::{PortIndex, RegisterError, Settings};
 use crate::config::file;
@@ -151,12 +153,12 @@ impl Worker {
             }
             Command::Describe { id, reply } => {
                 if let Some(call) = self.switchboard.find(&id) {
-                    drop(reply.send(call.snapshot(now)));
+                    drop(reply.send(self.show(call, now)));
                 }
             }
             Command::List { reply } => {
                 let calls = self.switchboard.calls();
-                drop(reply.send(calls.map(|call| call.snapshot(now)).collect()));
+                drop(reply.send(calls.map(|call| self.show(call, now)).collect()));
             }
             Command::Adopt { settings, lines } => {
                 let lines = lines.iter().filter_map(|line| plug(line, &self.sockets));
@@ -175,7 +177,7 @@ impl Worker {
         WorkerFigures {
             census: self.switchboard.census(now),
             meter: self.meter.clone(),
-            fragment_delay: self.recognitions.fragment_delay(),
+            delays: self.recognitions.delays(),
         }
     }
 
@@ -197,7 +199,7 @@ impl Worker {
         let idle_timeout = self.switchboard.settings().registered_idle_timeout;
         let spec = registration.on_ports(&ports, idle_timeout);
         self.switchboard.register(spec, now)?;
-        let call = self.switchboard.find(&id).map(|call| call.snapshot(now));
+        let call = self.switchboard.find(&id).map(|call| self.show(call, now));
         call.ok_or(RegisterError::Closed)
     }
 
@@ -227,7 +229,20 @@ impl Worker {
         self.switchboard.handle_update(key, update, now);
         self.switchboard
             .call(key)
-            .map(|call| Ok(call.snapshot(now)))
+            .map(|call| Ok(self.show(call, now)))
+    }
+
+    /// What a call looks like, with its sessions.
+    fn show(&self, call: &Call, now: Instant) -> CallSnapshot {
+        let mut shown = call.snapshot(now);
+        for leg in &mut shown.legs {
+            let parts = PartKey::of_leg(call.key(), leg.channel.channel);
+            leg.parts_spooled = self.spooling.waiting(parts.clone());
+            let spooled = (leg.parts_spooled > 0).then_some(SessionSnapshot::SPOOLED);
+            let session = self.recognitions.session(parts, now).or(spooled);
+            leg.session = session.or(leg.session.take());
+        }
+        shown
     }
 
     fn end(&mut self, id: &str, now: Instant) {

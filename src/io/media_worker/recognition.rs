@@ -2,17 +2,19 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::rc::Rc;
+use std::time::Instant;
 
 use tokio::task::{Id, JoinSet};
 use tracing::{Instrument, Span, error};
 
 use crate::asr::Recognition;
 use crate::call::PartKey;
+use crate::call::session::{Progress, SessionSnapshot};
 use crate::event::GapReason;
-use crate::io::metrics::Histogram;
 use crate::io::part_audio::PartAudio;
-use crate::io::recogniser::Recogniser;
+use crate::io::recogniser::{Delays, News, Recogniser};
 use crate::media::{Frame, Law};
 
 /// What a recognition has to say.
@@ -42,6 +44,8 @@ pub(super) struct Recognitions {
     tasks: JoinSet<()>,
     keys: HashMap<Id, PartKey>,
     reports: Rc<RefCell<VecDeque<(PartKey, Report)>>>,
+    /// How far the parts are that have no outcome yet.
+    progress: Rc<RefCell<BTreeMap<PartKey, Progress>>>,
 }
 
 impl Recognitions {
@@ -53,6 +57,7 @@ impl Recognitions {
             tasks: JoinSet::new(),
             keys: HashMap::new(),
             reports: Rc::default(),
+            progress: Rc::default(),
         }
     }
 
@@ -86,9 +91,13 @@ impl Recognitions {
     fn begin(&mut self, key: PartKey, audio: Rc<PartAudio>, span: Span) {
         self.audio.insert(key, Rc::clone(&audio));
         let (recogniser, reports) = (Rc::clone(&self.recogniser), Rc::clone(&self.reports));
+        let progress = Rc::clone(&self.progress);
         let recognise = async move {
-            let interim = |text| reports.borrow_mut().push_back((key, Report::Interim(text)));
-            let report = match recogniser.recognise(audio, interim).await {
+            let on_news = |news| match news {
+                News::Interim(text) => reports.borrow_mut().push_back((key, Report::Interim(text))),
+                News::Progress(now) => drop(progress.borrow_mut().insert(key, now)),
+            };
+            let report = match recogniser.recognise(audio, on_news).await {
                 Ok(recognition) => Report::Recognised(recognition),
                 Err(failure) => Report::Unrecognised {
                     reason: failure.reason,
@@ -102,9 +111,9 @@ impl Recognitions {
         self.keys.insert(task.id(), key);
     }
 
-    /// How fragments fared on their way to the recogniser.
-    pub(super) fn fragment_delay(&self) -> Histogram {
-        self.recogniser.fragment_delay()
+    /// How long parts took on their way to the recogniser.
+    pub(super) fn delays(&self) -> Delays {
+        self.recogniser.delays()
     }
 
     pub(super) fn append(&self, key: PartKey, frame: &Frame) {
@@ -141,8 +150,19 @@ impl Recognitions {
         let report = self.reports.borrow_mut().pop_front();
         if let Some((key, Report::Recognised(_) | Report::Unrecognised { .. })) = &report {
             self.audio.remove(key);
+            self.progress.borrow_mut().remove(key);
         }
         report
+    }
+
+    /// How a leg's parts fare that are on their way to a text; `None` if there are none.
+    pub(super) fn session(
+        &self,
+        parts: RangeInclusive<PartKey>,
+        now: Instant,
+    ) -> Option<SessionSnapshot> {
+        let progress = self.progress.borrow();
+        SessionSnapshot::of(progress.range(parts).map(|(_, part)| part), now)
     }
 
     /// The audio so far of a part that has no outcome.
@@ -154,6 +174,7 @@ impl Recognitions {
     pub(super) fn abandon(&mut self) -> Vec<PartKey> {
         self.tasks.abort_all();
         self.open.clear();
+        self.progress.borrow_mut().clear();
         let mut keys: Vec<_> = self.keys.drain().map(|(_, key)| key).collect();
         keys.sort_unstable();
         keys

@@ -1,6 +1,7 @@
 //! The parts of a worker on their way to disk, and what comes back of those that waited there.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use tokio::sync::mpsc;
@@ -186,6 +187,11 @@ impl Spooling {
         if let Some(spool) = &self.spool {
             spool.release(ordinal);
         }
+    }
+
+    /// How many of these parts wait on disk.
+    pub(super) fn waiting(&self, parts: RangeInclusive<PartKey>) -> u64 {
+        self.waiting.range(parts).count() as u64
     }
 
     /// What became of a part that waited.

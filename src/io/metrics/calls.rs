@@ -175,11 +175,17 @@ fn encode_delays(workers: &[WorkerFigures], page: &mut Page<'_>) -> fmt::Result 
         "From the end of a part, which is hangover-ms after the last word, to its final text",
         &transcript,
     )?;
-    let fragment = merged(workers, |worker| &worker.fragment_delay);
+    let fragment = merged(workers, |worker| &worker.delays.fragment);
     page.histogram(
         "callscribe_fragment_delay_seconds",
         "From the packet that completes a fragment to the fragment on its way to the recogniser",
         &fragment,
+    )?;
+    let end = merged(workers, |worker| &worker.delays.end);
+    page.histogram(
+        "callscribe_end_delay_seconds",
+        "From the end of a part to its END on its way to the recogniser",
+        &end,
     )
 }
 

@@ -2,7 +2,7 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "age is told by the time of day, which survives a restart"
+    reason = "age is told by the time of day, which survives a restart, and by how long this daemon has run"
 )]
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 use super::log::Log;
 use super::record::Change;
 use super::shelf::{GivenUp, Header, Shelf};
-use super::{Given, Kept, Mailbox, Order, Owner, Settings};
+use super::{Figures, Gauge, Given, Kept, Loss, Mailbox, Order, Owner, Settings};
 use crate::call::part::Outcome;
 use crate::event::{Body, Event, GapReason};
 use crate::io::publisher::Publisher;
@@ -37,10 +37,40 @@ pub(super) struct Keeper {
     publisher: Publisher,
     /// When the disk failed last, while it does.
     failed_at: Option<Instant>,
+    clock: Clock,
+    figures: Figures,
+    gauge: Gauge,
+}
+
+/// The time of day as the daemon found it at its start: a clock that is set while it runs makes no part older.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    begun: Instant,
+    begun_at: Timestamp,
+}
+
+impl Clock {
+    fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+            begun_at: Timestamp::now(),
+        }
+    }
+
+    fn now(self) -> Timestamp {
+        self.begun_at
+            .saturating_add(self.begun.elapsed())
+            .unwrap_or(Timestamp::MAX)
+    }
 }
 
 impl Keeper {
-    pub(super) fn new(settings: Settings, shelf: Shelf, publisher: Publisher) -> Self {
+    pub(super) fn new(
+        settings: Settings,
+        shelf: Shelf,
+        publisher: Publisher,
+        gauge: Gauge,
+    ) -> Self {
         Self {
             log: Log::new(settings.directory.clone()),
             settings,
@@ -48,6 +78,9 @@ impl Keeper {
             mailboxes: BTreeMap::new(),
             publisher,
             failed_at: None,
+            clock: Clock::new(),
+            figures: Figures::default(),
+            gauge,
         }
     }
 
@@ -63,10 +96,25 @@ impl Keeper {
             orders.try_iter().for_each(|order| self.obey(order));
             self.release(releases);
             self.give_up();
+            self.show();
             if is_over {
                 return;
             }
         }
+    }
+
+    /// Lets others see how it is.
+    fn show(&self) {
+        let now = self.clock.now();
+        let age = |opened_at| now.duration_since(opened_at).try_into().unwrap_or_default();
+        self.gauge.show(Figures {
+            parts: self.shelf.len() as u64,
+            bytes: self.shelf.bytes(),
+            log_bytes: self.log.bytes(),
+            oldest: self.shelf.oldest().map(age),
+            is_failing: self.failed_at.is_some(),
+            ..self.figures
+        });
     }
 
     fn obey(&mut self, order: Order) {
@@ -111,7 +159,9 @@ impl Keeper {
         let put = self
             .shelf
             .put(kept.ordinal, &header, &kept.g711, Some(owner));
+        self.figures.kept += 1;
         if let Err(error) = &put {
+            self.figures.given_up[Loss::NotWritten as usize] += 1;
             self.tell(
                 owner,
                 reason,
@@ -125,7 +175,8 @@ impl Keeper {
 
     fn take(&mut self) -> Option<Given> {
         let part = self.shelf.take().unwrap_or_else(|(part, error)| {
-            self.tell_given_up(part, &format!("it cannot be read from disk: {error}"));
+            let detail = format!("it cannot be read from disk: {error}");
+            self.tell_given_up(part, Loss::Unreadable, &detail);
             None
         })?;
         let mailbox = self.mailboxes.get(&part.owner.worker)?.clone();
@@ -145,21 +196,22 @@ impl Keeper {
     fn give_up(&mut self) {
         while let Some(part) = self
             .shelf
-            .give_up_aged(self.settings.max_age, Timestamp::now())
+            .give_up_aged(self.settings.max_age, self.clock.now())
         {
-            let detail = "it waited in the spool for longer than spool.max-age-ms";
-            self.tell_given_up(part, detail);
+            let detail = "it waited in the spool for longer than spool.max-age-hours";
+            self.tell_given_up(part, Loss::TooOld, detail);
         }
         while self.shelf.bytes() + self.log.bytes() > self.settings.max_bytes {
             let Some(part) = self.shelf.give_up_oldest() else {
                 return;
             };
             let detail = "the spool was full (spool.max-bytes) before the recogniser came back";
-            self.tell_given_up(part, detail);
+            self.tell_given_up(part, Loss::TooMuch, detail);
         }
     }
 
-    fn tell_given_up(&self, part: GivenUp, detail: &str) {
+    fn tell_given_up(&mut self, part: GivenUp, loss: Loss, detail: &str) {
+        self.figures.given_up[loss as usize] += 1;
         warn!(detail, "a part in the spool was given up");
         if let Some(owner) = part.owner {
             self.tell(owner, part.reason, detail.to_owned());
@@ -186,6 +238,7 @@ impl Keeper {
                 Some(done)
             }
             Err(error) => {
+                self.figures.failures += 1;
                 if self.failed_at.replace(Instant::now()).is_none() {
                     error!(%error, "the spool fails; calls go on without it");
                     let folder = self.settings.directory.display();

@@ -207,9 +207,13 @@ impl Shelf {
     }
 
     /// Parts on the shelf.
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.parts.len()
+    }
+
+    /// When the part was begun that has waited longest.
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        self.parts.values().next().map(|part| part.opened_at)
     }
 
     fn note(&mut self, ordinal: u64, header: &Header, bytes: u64, owner: Option<Owner>) {

@@ -491,8 +491,8 @@ impl Leg {
 struct Loudness;
 
 impl VoiceActivity for Loudness {
-    fn is_speech(&mut self, pcm: &[i16; FRAME_SAMPLES]) -> bool {
-        voice::level_dbfs(pcm) > -30.0
+    fn is_speech(&mut self, sound: &Sound) -> bool {
+        sound.level_dbfs() > -30.0
     }
 
     fn reset(&mut self) {}

@@ -4,8 +4,8 @@
 use std::sync::LazyLock;
 
 use crate::media::{FRAME_SAMPLES, SAMPLE_RATE};
-use crate::speech::voice::mean_power;
-use crate::speech::voice::spectrum::{BINS, LEN, Spectrum};
+use crate::speech::voice::spectrum::{BINS, Complex, HALF, LEN, Pairs, Workspace};
+use crate::speech::voice::vector::{Scalar, Simd, ln, mul_add};
 
 /// Numbers that describe a frame.
 pub(super) const FEATURES: usize = BANDS + 4;
@@ -22,33 +22,45 @@ pub(super) struct Features {
 }
 
 impl Features {
-    /// Describes the next frame.
-    pub(super) fn describe(&mut self, pcm: &[i16; FRAME_SAMPLES]) -> [f32; FEATURES] {
-        let spectrum = power_spectrum(&self.window(pcm));
-        let level = (spectrum.iter().sum::<f32>() + 10.0 * EPSILON).ln();
-        self.follow(level);
-        let mut features = [0.0; FEATURES];
-        for (feature, band) in features.iter_mut().zip(&TABLES.bands) {
-            *feature = scaled((band.power(&spectrum) + EPSILON).ln());
+    /// Describes the next frame; full scale is 1.
+    #[inline(always)]
+    pub(super) fn describe<S: Simd>(&mut self, samples: &[f32; FRAME_SAMPLES]) -> [f32; FEATURES] {
+        let tables = &*TABLES;
+        let (mut a, mut b) = (Complex::ZERO, Complex::ZERO);
+        let mut workspace = Workspace::new(&mut a, &mut b);
+        let (mut pairs, mut power) = (Pairs::ZERO, [0.0; BINS]);
+        self.window(tables, samples, &mut pairs);
+        workspace.power::<S>(&pairs, &mut power);
+        let mut logarithms = [1.0; BANDS + LANES];
+        for (group, powers) in tables.bands.iter().zip(logarithms.as_chunks_mut().0) {
+            *powers = group.powers::<S>(&power);
         }
-        features[BANDS] = scaled(level);
+        logarithms[BANDS] = sum(&power) + 10.0 * EPSILON;
+        logarithms = logarithms.map(|value| ln::<S>(value));
+        self.follow(logarithms[BANDS]);
+        let mut features = [0.0; FEATURES];
+        features.copy_from_slice(&logarithms.map(scaled)[..FEATURES]);
         features[BANDS + 1] = scaled(self.peak);
         features[BANDS + 2] = scaled(self.floor);
-        features[BANDS + 3] = periodicity(&spectrum) * 2.0 - 1.0;
+        mirror(&power.map(f32::sqrt), &mut pairs);
+        features[BANDS + 3] = periodicity::<S>(&mut workspace, &pairs) * 2.0 - 1.0;
         features
     }
 
-    /// Takes a frame that nobody asks about.
-    pub(super) fn pass(&mut self, pcm: &[i16; FRAME_SAMPLES]) {
-        self.follow((mean_power(pcm) * WINDOW_POWER + 10.0 * EPSILON).ln());
-        for (sample, &pcm) in self.overlap.iter_mut().zip(&pcm[FRAME_SAMPLES - OVERLAP..]) {
-            *sample = full_scale(pcm);
-        }
+    /// Takes a frame that nobody asks about, of this mean power.
+    pub(super) fn pass(&mut self, samples: &[f32; FRAME_SAMPLES], mean_power: f32) {
+        self.follow(ln::<Scalar>(mean_power * WINDOW_POWER + 10.0 * EPSILON));
+        self.keep_end(samples);
     }
 
     fn follow(&mut self, level: f32) {
         self.peak = level.max(self.peak - PEAK_FALL);
         self.floor = level.min(self.floor + FLOOR_RISE);
+    }
+
+    fn keep_end(&mut self, samples: &[f32; FRAME_SAMPLES]) {
+        self.overlap
+            .copy_from_slice(&samples[FRAME_SAMPLES - OVERLAP..]);
     }
 
     /// Everything, in numbers.
@@ -66,19 +78,23 @@ impl Features {
     }
 
     /// The frame and the end of the one before under a Hann window.
-    fn window(&mut self, pcm: &[i16; FRAME_SAMPLES]) -> [f32; LEN] {
-        let mut window = [0.0; LEN];
-        let (before, now) = window.split_at_mut(OVERLAP);
-        before.copy_from_slice(&self.overlap);
-        for (sample, &pcm) in now.iter_mut().zip(pcm) {
-            *sample = full_scale(pcm);
-        }
-        self.overlap
-            .copy_from_slice(&now[FRAME_SAMPLES - OVERLAP..]);
-        for (sample, hann) in window.iter_mut().zip(&TABLES.hann) {
-            *sample *= hann;
-        }
-        window
+    #[inline(always)]
+    fn window(&mut self, tables: &Tables, samples: &[f32; FRAME_SAMPLES], pairs: &mut Pairs) {
+        let (even, even_now) = pairs.even.split_at_mut(OVERLAP / 2);
+        let (odd, odd_now) = pairs.odd.split_at_mut(OVERLAP / 2);
+        let (hann, hann_now) = tables.hann.split_at(OVERLAP / 2);
+        under(hann, &self.overlap, even, odd);
+        under(hann_now, samples, even_now, odd_now);
+        self.keep_end(samples);
+    }
+}
+
+/// Parts even and odd samples, under a window.
+#[inline(always)]
+fn under(window: &[[f32; 2]], samples: &[f32], even: &mut [f32], odd: &mut [f32]) {
+    let weighed = window.iter().zip(samples.as_chunks::<2>().0);
+    for ((window, samples), (even, odd)) in weighed.zip(even.iter_mut().zip(odd)) {
+        (*even, *odd) = (samples[0] * window[0], samples[1] * window[1]);
     }
 }
 
@@ -92,28 +108,56 @@ impl Default for Features {
     }
 }
 
-fn power_spectrum(window: &[f32; LEN]) -> [f32; BINS] {
-    let spectrum = Spectrum::of(window);
-    std::array::from_fn(|k| spectrum.re[k] * spectrum.re[k] + spectrum.im[k] * spectrum.im[k])
-}
-
-/// The height of the best peak of the autocorrelation at the periods of voices, 0 to 1.
+/// The height of the best peak of the autocorrelation at the periods of voices, 0 to 1, by the
+/// magnitudes of all bins.
 ///
-/// Square roots flatten the spectrum first, so that the period stands out from the formants.
-fn periodicity(power: &[f32; BINS]) -> f32 {
-    let magnitude = power.map(f32::sqrt);
-    let mut mirrored = [0.0; LEN];
-    mirrored[..BINS].copy_from_slice(&magnitude);
-    mirrored[BINS..].copy_from_slice(&magnitude[1..BINS - 1]);
-    mirrored[BINS..].reverse();
+/// Magnitudes instead of powers flatten the spectrum, so that the period stands out from the
+/// formants.
+#[inline(always)]
+fn periodicity<S: Simd>(workspace: &mut Workspace<'_>, magnitudes: &Pairs) -> f32 {
     // Of a spectrum that is real and even, the transform and its inverse are the same.
-    let lags = Spectrum::of(&mirrored).re;
-    let best = lags[PERIODS].iter().copied().fold(f32::MIN, f32::max);
-    best / (lags[0] + 1e-3 * LEN_F32)
+    let mut lags = [0.0; BINS];
+    workspace.real::<S>(magnitudes, &mut lags);
+    greatest(&lags[PERIODS]) / (lags[0] + 1e-3 * LEN_F32)
 }
 
-fn full_scale(pcm: i16) -> f32 {
-    f32::from(pcm) * (1.0 / 32_768.0)
+/// All the bins of a spectrum, by those from 0 to half the sample rate.
+#[inline(always)]
+fn mirror(bins: &[f32; BINS], pairs: &mut Pairs) {
+    for at in 0..HALF / 2 {
+        (pairs.even[at], pairs.odd[at]) = (bins[2 * at], bins[2 * at + 1]);
+        pairs.even[HALF / 2 + at] = bins[HALF - 2 * at];
+        pairs.odd[HALF / 2 + at] = bins[HALF - 1 - 2 * at];
+    }
+}
+
+#[inline(always)]
+fn sum(numbers: &[f32]) -> f32 {
+    let (groups, rest) = numbers.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for group in groups {
+        for (sum, number) in sums.iter_mut().zip(group) {
+            *sum += number;
+        }
+    }
+    sums.iter().chain(rest).sum()
+}
+
+#[inline(always)]
+fn greatest(numbers: &[f32]) -> f32 {
+    let (groups, rest) = numbers.as_chunks::<LANES>();
+    let mut greatest = [f32::MIN; LANES];
+    for group in groups {
+        for (greatest, &number) in greatest.iter_mut().zip(group) {
+            *greatest = if number > *greatest {
+                number
+            } else {
+                *greatest
+            };
+        }
+    }
+    let all = greatest.iter().chain(rest);
+    all.copied().fold(f32::MIN, f32::max)
 }
 
 fn scaled(nepers: f32) -> f32 {
@@ -122,45 +166,60 @@ fn scaled(nepers: f32) -> f32 {
 
 /// What depends on nothing heard.
 struct Tables {
-    hann: [f32; LEN],
-    bands: Vec<Band>,
+    /// A Hann window, in pairs.
+    hann: [[f32; 2]; HALF],
+    bands: [Group; BANDS / LANES],
 }
 
-static TABLES: LazyLock<Tables> = LazyLock::new(|| Tables {
-    hann: std::array::from_fn(|i| {
-        let turn = std::f64::consts::TAU * to_f64(i) / f64::from(LEN_F32);
+static TABLES: LazyLock<Tables> = LazyLock::new(|| {
+    let hann = |at| {
+        let turn = std::f64::consts::TAU * to_f64(at) / f64::from(LEN_F32);
         narrow(0.5 - 0.5 * turn.cos())
-    }),
-    bands: (0..BANDS).map(Band::new).collect(),
+    };
+    Tables {
+        hann: std::array::from_fn(|pair| [hann(2 * pair), hann(2 * pair + 1)]),
+        bands: std::array::from_fn(|group| Group::new(group * LANES)),
+    }
 });
 
-/// A triangle over the bins, one of [`BANDS`] that are equally wide on the mel scale.
+/// Neighbours among the bands: triangles over the bins, [`BANDS`] in all, equally wide on the mel
+/// scale.
 #[derive(Debug)]
-struct Band {
+struct Group {
     first_bin: usize,
-    weights: Vec<f32>,
+    /// What each bin gives to each band.
+    weights: Vec<[f32; LANES]>,
 }
 
-impl Band {
-    fn new(index: usize) -> Self {
-        let [low, centre, high] = [0, 1, 2].map(|edge| band_edge(index + edge));
-        let weight = |bin: usize| {
-            let hz = to_f64(bin) * f64::from(SAMPLE_RATE) / f64::from(LEN_F32);
-            ((hz - low) / (centre - low)).min((high - hz) / (high - centre))
-        };
-        let bins = (0..BINS).filter(|&bin| weight(bin) > 0.0);
+impl Group {
+    fn new(first_band: usize) -> Self {
+        let weights = |bin| std::array::from_fn(|lane| weight(first_band + lane, bin));
+        let is_heard = |bin: &usize| weights(*bin).iter().any(|weight| *weight > 0.0);
+        let bins = (0..BINS).filter(is_heard);
         Self {
             first_bin: bins.clone().next().unwrap_or(0),
-            weights: bins.map(|bin| narrow(weight(bin))).collect(),
+            weights: bins.map(weights).collect(),
         }
     }
 
-    fn power(&self, spectrum: &[f32; BINS]) -> f32 {
-        let bins = spectrum[self.first_bin..].iter();
-        bins.zip(&self.weights)
-            .map(|(power, weight)| power * weight)
-            .sum()
+    #[inline(always)]
+    fn powers<S: Simd>(&self, spectrum: &[f32; BINS]) -> [f32; LANES] {
+        let mut powers = [EPSILON; LANES];
+        for (weights, &power) in self.weights.iter().zip(&spectrum[self.first_bin..]) {
+            for (sum, &weight) in powers.iter_mut().zip(weights) {
+                *sum = mul_add::<S>(weight, power, *sum);
+            }
+        }
+        powers
     }
+}
+
+/// What a bin gives to a band.
+fn weight(band: usize, bin: usize) -> f32 {
+    let [low, centre, high] = [0, 1, 2].map(|edge| band_edge(band + edge));
+    let hz = to_f64(bin) * f64::from(SAMPLE_RATE) / f64::from(LEN_F32);
+    let height = ((hz - low) / (centre - low)).min((high - hz) / (high - centre));
+    narrow(height.max(0.0))
 }
 
 /// The Hertz of the n-th of `BANDS + 2` edges, from 80 to 3,920 Hz.
@@ -185,6 +244,8 @@ const fn narrow(value: f64) -> f32 {
 }
 
 const BANDS: usize = 24;
+/// Numbers side by side, for the compiler to work on at once.
+const LANES: usize = 8;
 const LEN_F32: f32 = 256.0;
 /// The sum of a power spectrum per mean power of its sound: half of the bins times the squared window
 /// (3/8 of its length).

@@ -1,8 +1,7 @@
 //! A gate before a detector: it spares it what is plainly no speech, and shows it the rest at one
 //! level.
 
-use crate::media::FRAME_SAMPLES;
-use crate::speech::voice::{FLOOR_DBFS, VoiceActivity, level_dbfs};
+use crate::speech::voice::{FLOOR_DBFS, Sound, VoiceActivity};
 
 /// An adaptive energy gate with level normalisation around another detector.
 #[derive(Debug)]
@@ -23,23 +22,22 @@ impl<D: VoiceActivity> Gate<D> {
         }
     }
 
-    fn normalise(&mut self, pcm: &[i16; FRAME_SAMPLES], level: f32) -> [i16; FRAME_SAMPLES] {
-        self.speech_dbfs = level.max(self.speech_dbfs - FALL_DB_PER_FRAME);
+    fn normalise(&mut self, sound: &Sound) -> Sound {
+        self.speech_dbfs = sound.level_dbfs().max(self.speech_dbfs - FALL_DB_PER_FRAME);
         let gain_db = (TARGET_DBFS - self.speech_dbfs).clamp(MIN_GAIN_DB, MAX_GAIN_DB);
         let gain = 10.0_f32.powf(gain_db / 20.0);
-        #[expect(clippy::cast_possible_truncation, reason = "a float cast saturates")]
-        pcm.map(|sample| (f32::from(sample) * gain) as i16)
+        sound.amplified(gain)
     }
 }
 
 impl<D: VoiceActivity> VoiceActivity for Gate<D> {
-    fn is_speech(&mut self, pcm: &[i16; FRAME_SAMPLES]) -> bool {
-        let level = level_dbfs(pcm);
+    fn is_speech(&mut self, sound: &Sound) -> bool {
+        let level = sound.level_dbfs();
         let floor = self.floor.update(level);
         if level < (floor + OPEN_ABOVE_FLOOR_DB).max(QUIETEST_SPEECH_DBFS) {
             return false;
         }
-        let normalised = self.normalise(pcm, level);
+        let normalised = self.normalise(sound);
         self.detector.is_speech(&normalised)
     }
 
@@ -99,11 +97,12 @@ const SPAN_FRAMES: u32 = 25;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::FRAME_SAMPLES;
 
     struct Always;
 
     impl VoiceActivity for Always {
-        fn is_speech(&mut self, _: &[i16; FRAME_SAMPLES]) -> bool {
+        fn is_speech(&mut self, _: &Sound) -> bool {
             true
         }
         fn reset(&mut self) {}
@@ -123,16 +122,16 @@ mod tests {
     #[test]
     fn digital_silence_is_never_shown_to_the_detector() {
         let mut gate = Gate::new(Always);
-        assert!((0..100).all(|_| !gate.is_speech(&[8; FRAME_SAMPLES])));
+        assert!((0..100).all(|_| !gate.is_speech(&Sound::from_pcm(&[8; FRAME_SAMPLES]))));
     }
 
-    fn square(amplitude: i16) -> [i16; FRAME_SAMPLES] {
-        std::array::from_fn(|i| {
+    fn square(amplitude: i16) -> Sound {
+        Sound::from_pcm(&std::array::from_fn(|i| {
             if i / 8 % 2 == 0 {
                 amplitude
             } else {
                 -amplitude
             }
-        })
+        }))
     }
 }

@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 use crate::media::FRAME_SAMPLES;
 use crate::speech::voice::background::Background;
 use crate::speech::voice::features::{FEATURES, Features};
-use crate::speech::voice::{VoiceActivity, level_dbfs};
+use crate::speech::voice::vector::{Arch, Simd, WithSimd, mul_add, sigmoid, tanh};
+use crate::speech::voice::{Sound, VoiceActivity};
 
 /// The network on one leg: features, a layer of rectified sums, a gated recurrent layer (Cho et
 /// al. 2014, the reset gate applied after the product), a logistic output.
@@ -29,47 +30,65 @@ impl Network {
     }
 
     /// The network's trust that the frame holds speech, as log odds: 0 is undecided.
-    pub fn log_odds(&mut self, pcm: &[i16; FRAME_SAMPLES]) -> f32 {
-        let features = self.features.describe(pcm);
-        let weights = &*WEIGHTS;
-        let dense = weights.dense.apply(&features).map(|sum| sum.max(0.0));
-        self.step(weights, &dense);
-        let product = self
-            .state
-            .iter()
-            .zip(&weights.out)
-            .map(|(state, weight)| state * weight);
-        product.sum::<f32>() + weights.out_bias
+    pub fn log_odds(&mut self, sound: &Sound) -> f32 {
+        Arch::new().dispatch(Judgement {
+            network: self,
+            samples: sound.samples(),
+        })
     }
 
-    fn step(&mut self, weights: &Weights, dense: &[f32; DENSE]) {
-        let reset = weights
-            .reset
-            .given(dense)
-            .plus(&weights.reset.hidden, &self.state);
-        let update = weights
-            .update
-            .given(dense)
-            .plus(&weights.update.hidden, &self.state);
-        let given = weights.new.given(dense);
-        let own = Sums(weights.hidden_bias).plus(&weights.new.hidden, &self.state);
+    #[inline(always)]
+    fn judge<S: Simd>(&mut self, samples: &[f32; FRAME_SAMPLES]) -> f32 {
+        let weights = &*WEIGHTS;
+        let features = self.features.describe::<S>(samples);
+        let dense = weights.dense.apply::<S>(&features);
+        self.step::<S>(weights, &dense.map(|sum| sum.max(0.0)));
+        let mut products = [0.0; LANES];
+        let out = weights.out.as_chunks().0;
+        for (state, out) in self.state.as_chunks::<LANES>().0.iter().zip(out) {
+            accumulate::<S, LANES>(&mut products, state, out);
+        }
+        products.iter().sum::<f32>() + weights.out_bias
+    }
+
+    #[inline(always)]
+    fn step<S: Simd>(&mut self, weights: &Weights, dense: &[f32; DENSE]) {
+        let gates = weights.gates.apply::<S>(dense, &self.state);
+        let (reset, update) = gates.split_at(UNITS);
+        let given = weights.new.given.apply::<S>(dense);
+        let own = weighted::<S, UNITS>(weights.hidden_bias, &weights.new.hidden, &self.state);
         for unit in 0..UNITS {
-            let new = tanh(given.0[unit] + sigmoid(reset.0[unit]) * own.0[unit]);
-            let update = sigmoid(update.0[unit]);
-            self.state[unit] = update * self.state[unit] + (1.0 - update) * new;
+            let new = mul_add::<S>(sigmoid::<S>(reset[unit]), own[unit], given[unit]);
+            let new = tanh::<S>(new);
+            let kept = self.state[unit] - new;
+            self.state[unit] = mul_add::<S>(sigmoid::<S>(update[unit]), kept, new);
         }
     }
 }
 
+/// A frame to be judged with whatever lanes the processor has.
+struct Judgement<'a> {
+    network: &'a mut Network,
+    samples: &'a [f32; FRAME_SAMPLES],
+}
+
+impl WithSimd for Judgement<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> f32 {
+        self.network.judge::<S>(self.samples)
+    }
+}
+
 impl VoiceActivity for Network {
-    fn is_speech(&mut self, pcm: &[i16; FRAME_SAMPLES]) -> bool {
-        let level = level_dbfs(pcm);
-        if self.background.covers(level) {
-            self.features.pass(pcm);
+    fn is_speech(&mut self, sound: &Sound) -> bool {
+        if self.background.covers(sound) {
+            self.features.pass(sound.samples(), sound.mean_power());
             return false;
         }
-        let log_odds = self.log_odds(pcm);
-        self.background.note(level, log_odds);
+        let log_odds = self.log_odds(sound);
+        self.background.note(sound, log_odds);
         log_odds > 0.0
     }
 
@@ -113,19 +132,20 @@ impl<const INPUTS: usize, const SUMS: usize> Layer<INPUTS, SUMS> {
         }
     }
 
-    fn apply(&self, inputs: &[f32; INPUTS]) -> [f32; SUMS] {
-        Sums(self.bias).plus(&self.weights, inputs).0
+    #[inline(always)]
+    fn apply<S: Simd>(&self, inputs: &[f32; INPUTS]) -> [f32; SUMS] {
+        weighted::<S, SUMS>(self.bias, &self.weights, inputs)
     }
 }
 
-/// One gate of the recurrent layer.
+/// Sums of the recurrent layer.
 #[derive(Debug)]
-struct Gate {
-    given: Layer<DENSE, UNITS>,
-    hidden: Box<[[f32; UNITS]]>,
+struct Recurrent<const SUMS: usize> {
+    given: Layer<DENSE, SUMS>,
+    hidden: Box<[[f32; SUMS]]>,
 }
 
-impl Gate {
+impl<const SUMS: usize> Recurrent<SUMS> {
     fn read(numbers: &mut impl Iterator<Item = f32>) -> Self {
         Self {
             given: Layer::read(numbers),
@@ -133,29 +153,41 @@ impl Gate {
         }
     }
 
-    fn given(&self, dense: &[f32; DENSE]) -> Sums<UNITS> {
-        Sums(self.given.apply(dense))
+    #[inline(always)]
+    fn apply<S: Simd>(&self, dense: &[f32; DENSE], state: &[f32; UNITS]) -> [f32; SUMS] {
+        weighted::<S, SUMS>(self.given.apply::<S>(dense), &self.hidden, state)
     }
 }
 
-struct Sums<const SUMS: usize>([f32; SUMS]);
+/// Adds the weights of every input, as often as the input says.
+#[inline(always)]
+fn weighted<S: Simd, const SUMS: usize>(
+    mut sums: [f32; SUMS],
+    weights: &[[f32; SUMS]],
+    inputs: &[f32],
+) -> [f32; SUMS] {
+    for (weights, input) in weights.iter().zip(inputs) {
+        accumulate::<S, SUMS>(&mut sums, weights, &[*input; SUMS]);
+    }
+    sums
+}
 
-impl<const SUMS: usize> Sums<SUMS> {
-    fn plus(mut self, weights: &[[f32; SUMS]], inputs: &[f32]) -> Self {
-        for (weights, input) in weights.iter().zip(inputs) {
-            for (sum, weight) in self.0.iter_mut().zip(weights) {
-                *sum += weight * input;
-            }
-        }
-        self
+#[inline(always)]
+fn accumulate<S: Simd, const SUMS: usize>(
+    sums: &mut [f32; SUMS],
+    a: &[f32; SUMS],
+    b: &[f32; SUMS],
+) {
+    for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+        *sum = mul_add::<S>(*a, *b, *sum);
     }
 }
 
 struct Weights {
     dense: Layer<FEATURES, DENSE>,
-    reset: Gate,
-    update: Gate,
-    new: Gate,
+    /// Reset and update.
+    gates: Recurrent<{ 2 * UNITS }>,
+    new: Recurrent<UNITS>,
     hidden_bias: [f32; UNITS],
     out: [f32; UNITS],
     out_bias: f32,
@@ -166,9 +198,8 @@ static WEIGHTS: LazyLock<Weights> = LazyLock::new(|| {
     let mut numbers = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes));
     Weights {
         dense: Layer::read(&mut numbers),
-        reset: Gate::read(&mut numbers),
-        update: Gate::read(&mut numbers),
-        new: Gate::read(&mut numbers),
+        gates: Recurrent::read(&mut numbers),
+        new: Recurrent::read(&mut numbers),
         hidden_bias: read(&mut numbers),
         out: read(&mut numbers),
         out_bias: numbers.next().unwrap_or_default(),
@@ -179,23 +210,12 @@ fn read<const COUNT: usize>(numbers: &mut impl Iterator<Item = f32>) -> [f32; CO
     std::array::from_fn(|_| numbers.next().unwrap_or_default())
 }
 
-/// Within 0.0001 of the hyperbolic tangent: a continued fraction, for four lanes at once.
-fn tanh(x: f32) -> f32 {
-    let x = x.clamp(-4.97, 4.97);
-    let square = x * x;
-    let above = x * (135_135.0 + square * (17_325.0 + square * (378.0 + square)));
-    let below = 135_135.0 + square * (62_370.0 + square * (3_150.0 + square * 28.0));
-    above / below
-}
-
-fn sigmoid(x: f32) -> f32 {
-    0.5 + 0.5 * tanh(0.5 * x)
-}
-
 /// Little-endian 32-bit floats in the order of `training/voice/export.py`.
 static BYTES: &[u8] = include_bytes!("network.f32");
 const DENSE: usize = 32;
 const UNITS: usize = 40;
+/// Products that are summed side by side.
+const LANES: usize = 8;
 const NUMBERS: usize =
     DENSE + FEATURES * DENSE + 3 * (UNITS + DENSE * UNITS + UNITS * UNITS) + 2 * UNITS + 1;
 const _: () = assert!(
@@ -206,6 +226,7 @@ const _: () = assert!(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::speech::voice::vector::Scalar;
 
     #[test]
     fn the_trainer_and_the_daemon_hear_the_same() {
@@ -213,8 +234,10 @@ mod tests {
         let samples = hound::WavReader::open(path).unwrap().into_samples();
         let pcm: Vec<i16> = samples.map(Result::unwrap).collect();
         let mut network = Network::new();
-        let (frames, _) = pcm.as_chunks();
-        let said: Vec<f32> = frames.iter().map(|frame| network.log_odds(frame)).collect();
+        let frames = pcm.as_chunks().0.iter();
+        let said: Vec<f32> = frames
+            .map(|frame| network.log_odds(&Sound::from_pcm(frame)))
+            .collect();
         // By `forward` of training/voice/train.py, on `features` of the same recording.
         let trained = [
             (0, -5.521),
@@ -231,7 +254,8 @@ mod tests {
 
     #[test]
     fn a_reset_network_has_heard_nothing() {
-        let loud = std::array::from_fn(|n| if n / 20 % 2 == 0 { 9_000 } else { -9_000 });
+        let loud = |n| if n / 20 % 2 == 0 { 9_000 } else { -9_000 };
+        let loud = Sound::from_pcm(&std::array::from_fn(loud));
         let mut network = Network::new();
         let first = network.log_odds(&loud);
         network.log_odds(&loud);
@@ -240,10 +264,18 @@ mod tests {
     }
 
     #[test]
-    fn the_tangent_is_near_enough() {
-        for tenth in -80..=80_i8 {
-            let x = f32::from(tenth) / 10.0;
-            assert!((tanh(x) - x.tanh()).abs() < 2e-4, "at {x}");
+    fn processors_without_wide_lanes_hear_the_same() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/s10.wav");
+        let samples = hound::WavReader::open(path).unwrap().into_samples();
+        let pcm: Vec<i16> = samples.map(Result::unwrap).collect();
+        let (mut network, mut plain) = (Network::new(), Network::new());
+        for pcm in pcm.as_chunks().0 {
+            let sound = Sound::from_pcm(pcm);
+            let (wide, plain) = (
+                network.log_odds(&sound),
+                plain.judge::<Scalar>(sound.samples()),
+            );
+            assert!((wide - plain).abs() < 1e-3, "{wide} and {plain}");
         }
     }
 }

@@ -1,148 +1,224 @@
-//! The discrete Fourier transform of 256 real samples.
+//! The discrete Fourier transform of 256 real samples, as powers.
 //!
-//! Real and imaginary parts lie apart and every inner loop runs over neighbours, so that the
-//! compiler can work on four or eight at once: this is half the cost of a frame's verdict.
+//! Real and imaginary parts lie apart and every inner loop runs over eight neighbours or more, so
+//! that the compiler works on as many at once as the processor can.
 
 use std::sync::LazyLock;
+
+use crate::speech::voice::vector::{Simd, mul_add, product};
 
 /// Real samples of a transform.
 pub(super) const LEN: usize = 256;
 /// Bins from 0 to half the sample rate, both included.
-pub(super) const BINS: usize = LEN / 2 + 1;
+pub(super) const BINS: usize = HALF + 1;
 
-/// Complex numbers of the bins.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Spectrum {
-    pub(super) re: [f32; BINS],
-    pub(super) im: [f32; BINS],
+/// Even and odd samples apart.
+#[derive(Clone, Copy)]
+pub(super) struct Pairs {
+    pub(super) even: [f32; HALF],
+    pub(super) odd: [f32; HALF],
 }
 
-impl Spectrum {
-    /// Transforms real samples, by a complex transform of half as many pairs.
-    pub(super) fn of(samples: &[f32; LEN]) -> Self {
-        let mut pairs = Complex::ZERO;
-        let (both, _) = samples.as_chunks::<2>();
-        for (n, [even, odd]) in both.iter().enumerate() {
-            pairs.re[n] = *even;
-            pairs.im[n] = *odd;
-        }
-        let tables = &*TABLES;
-        Self::unravel(tables, &transform(tables, pairs))
-    }
-
-    /// Parts the transforms of even and odd samples, and joins them to that of all.
-    fn unravel(tables: &Tables, pairs: &Complex) -> Self {
-        let (mut re, mut im) = ([0.0; BINS], [0.0; BINS]);
-        let (mut back_re, mut back_im) = (pairs.re, pairs.im);
-        back_re[1..].reverse();
-        back_im[1..].reverse();
-        for k in 0..HALF {
-            let (even_re, even_im) = (pairs.re[k] + back_re[k], pairs.im[k] - back_im[k]);
-            let (odd_re, odd_im) = (pairs.im[k] + back_im[k], back_re[k] - pairs.re[k]);
-            let (turn_re, turn_im) = (tables.half_turn.re[k], tables.half_turn.im[k]);
-            re[k] = 0.5 * (even_re + odd_re * turn_re - odd_im * turn_im);
-            im[k] = 0.5 * (even_im + odd_re * turn_im + odd_im * turn_re);
-        }
-        re[HALF] = pairs.re[0] - pairs.im[0];
-        Self { re, im }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Complex {
-    re: [f32; HALF],
-    im: [f32; HALF],
-}
-
-impl Complex {
-    const ZERO: Self = Self {
-        re: [0.0; HALF],
-        im: [0.0; HALF],
+impl Pairs {
+    pub(super) const ZERO: Self = Self {
+        even: [0.0; HALF],
+        odd: [0.0; HALF],
     };
 }
 
-/// Transforms 128 = 16 · 8 complex numbers: eight interleaved transforms of 16, a twist, sixteen
-/// interleaved transforms of 8.
-fn transform(tables: &Tables, mut a: Complex) -> Complex {
-    let mut b = Complex::ZERO;
-    stage::<8>(tables, &a, &mut b);
-    stage::<16>(tables, &b, &mut a);
-    stage::<32>(tables, &a, &mut b);
-    stage::<64>(tables, &b, &mut a);
-    twist(tables, &a, &mut b);
-    stage::<16>(tables, &b, &mut a);
-    stage::<32>(tables, &a, &mut b);
-    stage::<64>(tables, &b, &mut a);
-    a
+/// Room for transforms.
+pub(super) struct Workspace<'a> {
+    a: &'a mut Complex,
+    b: &'a mut Complex,
 }
 
-/// One stage of Stockham's transform of radix 2: halves the length of what is left to transform,
-/// 128 divided by `LANES`, and doubles the number of interleaved sequences, `LANES`.
-fn stage<const LANES: usize>(tables: &Tables, from: &Complex, to: &mut Complex) {
-    let (from_re, from_im) = (from.re.as_chunks().0, from.im.as_chunks().0);
-    let (a_re, b_re) = from_re.split_at(from_re.len() / 2);
-    let (a_im, b_im) = from_im.split_at(from_im.len() / 2);
-    let to_re = to.re.as_chunks_mut().0.as_chunks_mut().0;
-    let to_im = to.im.as_chunks_mut().0.as_chunks_mut().0;
-    let turns = tables
-        .twiddles
-        .re
-        .iter()
-        .zip(&tables.twiddles.im)
-        .step_by(LANES);
-    let a = a_re.iter().zip(a_im);
-    let b = b_re.iter().zip(b_im);
-    for (((a, b), to), turn) in a.zip(b).zip(to_re.iter_mut().zip(to_im)).zip(turns) {
-        butterfly::<LANES>(a, b, to, turn);
+impl<'a> Workspace<'a> {
+    #[inline(always)]
+    pub(super) const fn new(a: &'a mut Complex, b: &'a mut Complex) -> Self {
+        Self { a, b }
+    }
+
+    /// The power of each bin.
+    #[inline(always)]
+    pub(super) fn power<S: Simd>(&mut self, pairs: &Pairs, power: &mut [f32; BINS]) {
+        let bins = self.transform::<S>(pairs);
+        bins.unravel::<S>(power, |(re, im)| mul_add::<S>(re, re, im * im));
+    }
+
+    /// The real part of each bin.
+    #[inline(always)]
+    pub(super) fn real<S: Simd>(&mut self, pairs: &Pairs, real: &mut [f32; BINS]) {
+        let bins = self.transform::<S>(pairs);
+        bins.unravel::<S>(real, |(re, _)| re);
+    }
+
+    /// Transforms 128 = 16 · 8 complex numbers: eight interleaved transforms of 16, a twist,
+    /// sixteen interleaved transforms of 8.
+    #[inline(always)]
+    fn transform<S: Simd>(&mut self, pairs: &Pairs) -> &Bins {
+        let Self { a, b } = self;
+        let tables = &*TABLES;
+        quarters::<S, 8>(tables, (&pairs.even, &pairs.odd), a);
+        quarters::<S, 32>(tables, (head(&a.re), head(&a.im)), b);
+        twist::<S>(tables, b, a);
+        quarters::<S, 16>(tables, (head(&a.re), head(&a.im)), b);
+        halves(b, a);
+        a
     }
 }
 
-type Lanes<'a, const LANES: usize> = (&'a [f32; LANES], &'a [f32; LANES]);
-type Pairs<'a, const LANES: usize> = (&'a mut [[f32; LANES]; 2], &'a mut [[f32; LANES]; 2]);
+/// The transform of the pairs as complex numbers, its first bin once more at the end.
+type Bins = Complex;
 
-/// The sum, and the difference turned.
-#[inline]
-fn butterfly<const LANES: usize>(
-    a: Lanes<'_, LANES>,
-    b: Lanes<'_, LANES>,
-    to: Pairs<'_, LANES>,
-    turn: (&f32, &f32),
+impl Bins {
+    /// Joins what comes from the even samples and what from the odd ones: their sum is a bin of the
+    /// lower half, the conjugate of their difference is its mirror in the upper half.
+    #[inline(always)]
+    fn unravel<S: Simd>(&self, to: &mut [f32; BINS], wanted: impl Fn((f32, f32)) -> f32) {
+        let turns = &TABLES.half_turn;
+        let up = self.re.iter().zip(&self.im);
+        let down = self.re.iter().zip(&self.im).rev();
+        let turns = turns.re.iter().zip(&turns.im);
+        let (low, high) = to.split_at_mut(HALF / 2);
+        let (middle, high) = high.split_at_mut(1);
+        let to = low.iter_mut().zip(high.iter_mut().rev());
+        for (((low, high), turn), (up, down)) in to.zip(turns).zip(up.zip(down)) {
+            let even = (0.5 * (up.0 + down.0), 0.5 * (up.1 - down.1));
+            let odd = (0.5 * (up.1 + down.1), 0.5 * (down.0 - up.0));
+            let odd = product::<S>(odd, (*turn.0, *turn.1));
+            *low = wanted(plus(even, odd));
+            *high = wanted(minus(even, odd));
+        }
+        middle[0] = wanted((self.re[HALF / 2], -self.im[HALF / 2]));
+    }
+}
+
+#[inline(always)]
+fn head(numbers: &[f32; BINS]) -> &[f32; HALF] {
+    numbers.first_chunk().expect("a bin is more than half")
+}
+
+/// Complex numbers; the last one is only used for bins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Complex {
+    re: [f32; BINS],
+    im: [f32; BINS],
+}
+
+impl Complex {
+    pub(super) const ZERO: Self = Self {
+        re: [0.0; BINS],
+        im: [0.0; BINS],
+    };
+}
+
+/// One stage of Stockham's transform of radix 4: a quarter of the length is left to transform, which
+/// was 128 divided by `LANES`, and four times as many interleaved sequences, `LANES`.
+#[inline(always)]
+fn quarters<S: Simd, const LANES: usize>(
+    tables: &Tables,
+    from: (&[f32; HALF], &[f32; HALF]),
+    to: &mut Complex,
 ) {
-    let ([sum_re, turned_re], [sum_im, turned_im]) = to;
-    for lane in 0..LANES {
-        let (re, im) = (a.0[lane] - b.0[lane], a.1[lane] - b.1[lane]);
-        sum_re[lane] = a.0[lane] + b.0[lane];
-        sum_im[lane] = a.1[lane] + b.1[lane];
-        turned_re[lane] = re * turn.0 - im * turn.1;
-        turned_im[lane] = re * turn.1 + im * turn.0;
+    let (from_re, from_im) = (from.0.as_chunks::<LANES>().0, from.1.as_chunks::<LANES>().0);
+    let to_re = to.re.as_chunks_mut::<LANES>().0.as_chunks_mut::<4>().0;
+    let to_im = to.im.as_chunks_mut::<LANES>().0.as_chunks_mut::<4>().0;
+    let step = from_re.len() / 4;
+    for (at, (to_re, to_im)) in to_re.iter_mut().zip(to_im).enumerate() {
+        let turn = [1, 2, 3].map(|n| tables.turn(at * n * LANES));
+        let from = [0, 1, 2, 3].map(|n| (&from_re[at + n * step], &from_im[at + n * step]));
+        for lane in 0..LANES {
+            let [a, b, c, d] = from.map(|(re, im)| (re[lane], im[lane]));
+            let (sum_ac, sum_bd) = (plus(a, c), plus(b, d));
+            let (difference_ac, difference_bd) = (minus(a, c), minus(b, d));
+            let turned_bd = (-difference_bd.1, difference_bd.0);
+            let results = [
+                plus(sum_ac, sum_bd),
+                turned::<S, LANES>(minus(difference_ac, turned_bd), turn[0]),
+                turned::<S, LANES>(minus(sum_ac, sum_bd), turn[1]),
+                turned::<S, LANES>(plus(difference_ac, turned_bd), turn[2]),
+            ];
+            for ((re, im), result) in to_re.iter_mut().zip(to_im.iter_mut()).zip(results) {
+                (re[lane], im[lane]) = result;
+            }
+        }
     }
+}
+
+/// The last stage has but one turn, a full one.
+#[inline(always)]
+fn turned<S: Simd, const LANES: usize>(value: (f32, f32), turn: (f32, f32)) -> (f32, f32) {
+    if LANES * 4 == HALF {
+        value
+    } else {
+        product::<S>(value, turn)
+    }
+}
+
+/// The last stage, of radix 2.
+#[inline(always)]
+fn halves(from: &Complex, to: &mut Complex) {
+    for first in (0..HALF / 2).step_by(LANES) {
+        for at in first..first + LANES {
+            let [a, b] = [at, at + HALF / 2].map(|at| (from.re[at], from.im[at]));
+            (to.re[at], to.im[at]) = plus(a, b);
+        }
+        for at in first..first + LANES {
+            let [a, b] = [at, at + HALF / 2].map(|at| (from.re[at], from.im[at]));
+            (to.re[at + HALF / 2], to.im[at + HALF / 2]) = minus(a, b);
+        }
+    }
+    (to.re[HALF], to.im[HALF]) = (to.re[0], to.im[0]);
 }
 
 /// Turns each number by its place in both transforms, and lays the results of one sequence apart.
-fn twist(tables: &Tables, from: &Complex, to: &mut Complex) {
+#[inline(always)]
+fn twist<S: Simd>(tables: &Tables, from: &mut Complex, to: &mut Complex) {
     let twist = &tables.twist;
-    let (from_re, from_im) = (from.re.as_chunks::<8>().0, from.im.as_chunks::<8>().0);
-    for sequence in 0..8 {
-        for bin in 0..16 {
-            let at = bin + 16 * sequence;
-            let (re, im) = (from_re[bin][sequence], from_im[bin][sequence]);
-            to.re[at] = re * twist.re[at] - im * twist.im[at];
-            to.im[at] = re * twist.im[at] + im * twist.re[at];
-        }
+    for at in 0..HALF {
+        let number = (from.re[at], from.im[at]);
+        (from.re[at], from.im[at]) = product::<S>(number, (twist.re[at], twist.im[at]));
     }
+    transpose(&from.re, &mut to.re);
+    transpose(&from.im, &mut to.im);
+}
+
+#[inline(always)]
+fn transpose(from: &[f32; BINS], to: &mut [f32; BINS]) {
+    let from = from.as_chunks::<8>().0;
+    for (sequence, to) in to.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+        *to = std::array::from_fn(|bin| from[bin][sequence]);
+    }
+}
+
+#[inline(always)]
+fn plus(a: (f32, f32), b: (f32, f32)) -> (f32, f32) {
+    (a.0 + b.0, a.1 + b.1)
+}
+
+#[inline(always)]
+fn minus(a: (f32, f32), b: (f32, f32)) -> (f32, f32) {
+    (a.0 - b.0, a.1 - b.1)
 }
 
 struct Tables {
     /// The n-th of 128 parts of a full turn, clockwise.
-    twiddles: Complex,
+    turns: Complex,
     twist: Complex,
     /// The n-th of 256 parts.
     half_turn: Complex,
 }
 
+impl Tables {
+    #[inline(always)]
+    fn turn(&self, parts: usize) -> (f32, f32) {
+        (self.turns.re[parts % HALF], self.turns.im[parts % HALF])
+    }
+}
+
 static TABLES: LazyLock<Tables> = LazyLock::new(|| Tables {
-    twiddles: turns(|n| n * 2),
-    twist: turns(|n| (n % 16) * (n / 16) * 2),
+    turns: turns(|n| n * 2),
+    twist: turns(|n| (n % 8) * (n / 8) * 2),
     half_turn: turns(|n| n),
 });
 
@@ -158,10 +234,14 @@ fn turns(parts: impl Fn(usize) -> usize) -> Complex {
     }
 }
 
-const HALF: usize = LEN / 2;
+pub(super) const HALF: usize = LEN / 2;
+/// Numbers that are worked on at once.
+const LANES: usize = 8;
 
 #[cfg(test)]
 mod tests {
+    use pulp::Scalar;
+
     use super::*;
 
     #[test]
@@ -171,7 +251,15 @@ mod tests {
             let n = n as f32;
             (n * 0.37).sin() + 0.3 * (n * n * 0.011).cos() - 0.1
         });
-        let spectrum = Spectrum::of(&samples);
+        let pairs = Pairs {
+            even: std::array::from_fn(|n| samples[2 * n]),
+            odd: std::array::from_fn(|n| samples[2 * n + 1]),
+        };
+        let (mut power, mut real) = ([0.0; BINS], [0.0; BINS]);
+        let (mut a, mut b) = (Complex::ZERO, Complex::ZERO);
+        let mut workspace = Workspace::new(&mut a, &mut b);
+        workspace.power::<Scalar>(&pairs, &mut power);
+        workspace.real::<Scalar>(&pairs, &mut real);
         for bin in 0..BINS {
             let (mut re, mut im) = (0.0, 0.0);
             for (n, sample) in samples.iter().enumerate() {
@@ -179,8 +267,12 @@ mod tests {
                 re += sample * turn.re[0];
                 im += sample * turn.im[0];
             }
-            assert!((spectrum.re[bin] - re).abs() < 1e-3, "bin {bin}");
-            assert!((spectrum.im[bin] - im).abs() < 1e-3, "bin {bin}");
+            assert!((real[bin] - re).abs() < 1e-3, "bin {bin}");
+            let exact = re * re + im * im;
+            assert!(
+                (power[bin] - exact).abs() < 1e-3 + 1e-3 * exact,
+                "bin {bin}"
+            );
         }
     }
 }

@@ -4,8 +4,7 @@ use std::fmt;
 
 use webrtc_vad::{SampleRate, Vad, VadMode};
 
-use crate::media::FRAME_SAMPLES;
-use crate::speech::voice::VoiceActivity;
+use crate::speech::voice::{Sound, VoiceActivity};
 
 /// WebRTC's detector at its most sceptical (mode 3). It is a judge of spectra at an expected level:
 /// put a [`super::Gate`] before it.
@@ -22,9 +21,9 @@ impl WebRtc {
 }
 
 impl VoiceActivity for WebRtc {
-    fn is_speech(&mut self, pcm: &[i16; FRAME_SAMPLES]) -> bool {
+    fn is_speech(&mut self, sound: &Sound) -> bool {
         // The one error is a length other than 10, 20 or 30 ms.
-        self.0.is_voice_segment(pcm).unwrap_or(false)
+        self.0.is_voice_segment(&sound.pcm()).unwrap_or(false)
     }
 
     fn reset(&mut self) {

@@ -1,12 +1,17 @@
 //! Who may use the TCP listener when a password file is configured: HTTP basic authentication (RFC 7617) against lines of
 //! `user:hash` as `htpasswd -B` writes them (bcrypt).
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "who guesses is kept waiting by the clock"
+)]
+
 use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::extract::{Request, State};
@@ -16,12 +21,20 @@ use axum::response::{IntoResponse, Response};
 use data_encoding::BASE64;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 use tracing::warn;
 
 use super::super::error::ApiError;
 
 /// Passwords that are being checked at once: a check takes tens of milliseconds on purpose.
 const CHECKS_AT_ONCE: usize = 1;
+
+/// How long a wrong password keeps the next check waiting: four guesses a second, of all clients together, and a fraction
+/// of a core. Who has been let in before does not wait.
+const PENALTY: Duration = Duration::from_millis(200);
+
+/// How often refused passwords are told of in the log, at most.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Credentials remembered as good; more are checked each time.
 const MAX_REMEMBERED: usize = 64;
@@ -32,6 +45,14 @@ pub(in crate::io::control) struct Passwords {
     path: PathBuf,
     checking: Semaphore,
     good: Mutex<Good>,
+    refused: Mutex<Refused>,
+}
+
+/// Wrong passwords since they were last told of.
+#[derive(Debug, Default)]
+struct Refused {
+    count: u64,
+    told: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -96,6 +117,7 @@ impl Passwords {
             path,
             checking: Semaphore::new(CHECKS_AT_ONCE),
             good: Mutex::default(),
+            refused: Mutex::default(),
         }))
     }
 
@@ -121,8 +143,25 @@ impl Passwords {
         let is_good = checked.unwrap_or(false);
         if is_good {
             self.remember(name, changed);
+        } else {
+            self.note_refused();
+            sleep(PENALTY).await;
         }
         is_good
+    }
+
+    /// Somebody who guesses is seen in the log, and cannot fill it.
+    fn note_refused(&self) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.count += 1;
+        if refused
+            .told
+            .is_none_or(|told| told.elapsed() > REPORT_INTERVAL)
+        {
+            refused.told = Some(Instant::now());
+            let passwords = std::mem::take(&mut refused.count);
+            warn!(passwords, "wrong passwords were given for control.listen");
+        }
     }
 
     fn remembers(&self, name: &[u8], changed: Option<SystemTime>) -> bool {
