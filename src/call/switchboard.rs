@@ -20,7 +20,7 @@ use crate::call::speech_settings::SpeechSettings;
 use crate::call::stray::{StrayCause, Strays};
 use crate::call::{CallKey, Outbox, Output, PartKey, WallClock};
 use crate::event::{EndReason, GapReason, Metadata, Role, RoleSource};
-use crate::media::admission::{admission, foreign_sound};
+use crate::media::admission::{admission, foreign_sound, is_rtcp};
 use crate::media::receiver::{self, ExpectedSource};
 use crate::speech::voice;
 pub use registration::RegisterError;
@@ -152,10 +152,9 @@ impl Switchboard {
             return;
         }
         let taken = entry.taken_by;
-        let taken = taken.or_else(|| self.leg_before(port));
         let taken = match taken {
             Some(taken) => Ok(Some(taken)),
-            None => self.begin_call(port, source, bytes, now),
+            None => self.answer(port, source, bytes, now),
         };
         match taken {
             Ok(Some(PortUse::Leg { call, channel })) => {
@@ -174,6 +173,14 @@ impl Switchboard {
                 self.note_stray(port, source, bytes, refused, now);
             }
         }
+    }
+
+    /// The call that gets what comes to a port, RTP or RTCP.
+    pub fn call_on(&self, port: PortIndex) -> Option<&Call> {
+        let taken = self.ports.get(port.0)?.taken_by;
+        let (PortUse::Leg { call, .. } | PortUse::Rtcp { call, .. }) =
+            taken.or_else(|| self.leg_before(port))?;
+        self.call(call)
     }
 
     /// Time has passed.
@@ -373,6 +380,23 @@ impl Switchboard {
                 }
             }
         }
+    }
+
+    /// Who is on a free port, now that something came. RTCP there is of the leg before; RTP is not, for some senders
+    /// multiplex the two and use every port.
+    fn answer(
+        &mut self,
+        port: PortIndex,
+        source: SocketAddr,
+        bytes: &[u8],
+        now: Instant,
+    ) -> Result<Option<PortUse>, Refused> {
+        let before = self.leg_before(port);
+        if before.is_some() && is_rtcp(bytes) {
+            return Ok(before);
+        }
+        let begun = self.begin_call(port, source, bytes, now)?;
+        Ok(begun.or(before))
     }
 
     /// A packet on a free port begins a call where that is allowed: all the legs of its line, or one of its own.

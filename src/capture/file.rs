@@ -23,8 +23,8 @@ pub(super) struct Record<'a> {
     pub(super) link: Option<Link>,
     /// The bytes that were stored.
     pub(super) bytes: &'a [u8],
-    /// Whether that is less than was on the wire.
-    pub(super) cut_short: bool,
+    /// How many there were on the wire.
+    pub(super) length: u32,
 }
 
 /// The records of a file, one after the other.
@@ -51,7 +51,6 @@ struct Section {
 #[derive(Clone, Copy, Debug)]
 struct Interface {
     link: Option<Link>,
-    snap_length: u32,
     units_per_second: u64,
     offset_seconds: i64,
 }
@@ -130,7 +129,7 @@ fn pcap_record<'a>(
     let LegacyPcapBlock {
         ts_sec,
         ts_usec,
-        caplen,
+        caplen: _,
         origlen,
         data,
     } = block;
@@ -144,7 +143,7 @@ fn pcap_record<'a>(
         time: Some(Duration::from_secs(u64::from(ts_sec)) + fraction),
         link: Some(link),
         bytes: data,
-        cut_short: caplen < origlen,
+        length: origlen,
     };
     Ok((rest, record))
 }
@@ -177,7 +176,6 @@ impl Section {
             Block::InterfaceDescription(description) => {
                 self.interfaces.push(Interface {
                     link: Link::from_type(description.linktype),
-                    snap_length: description.snaplen,
                     units_per_second: description.ts_resolution().unwrap_or(1_000_000),
                     offset_seconds: description.ts_offset(),
                 });
@@ -193,18 +191,17 @@ impl Section {
                     time: interface.map(|interface| interface.time(ticks)),
                     link: interface.and_then(|interface| interface.link),
                     bytes: &packet.data[..stored],
-                    cut_short: packet.caplen < packet.origlen,
+                    length: packet.origlen,
                 })
             }
             Block::SimplePacket(packet) => {
                 let interface = self.interfaces.first();
-                let limit = interface.map_or(0, |interface| interface.snap_length);
                 let stored = packet.data.len().min(packet.origlen as usize);
                 Some(Record {
                     time: None,
                     link: interface.and_then(|interface| interface.link),
                     bytes: &packet.data[..stored],
-                    cut_short: limit != 0 && limit < packet.origlen,
+                    length: packet.origlen,
                 })
             }
             _ => None,

@@ -98,7 +98,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
 
 fn serve(args: &RunArgs) -> Result<(), RunError> {
     let config = config::load(&args.config)?;
-    let logging = logging::start(&config.log);
+    let logging = logging::start(&config.log)?;
     let inherited = Inherited::from_environment();
     for warning in config.warnings() {
         warn!("{warning}");
@@ -106,7 +106,9 @@ fn serve(args: &RunArgs) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(supervise(args, &config, logging, inherited))
+    let outcome = runtime.block_on(supervise(args, &config, logging.clone(), inherited));
+    logging.finish();
+    outcome
 }
 
 /// The life of the daemon: bind, start, wait, drain, stop.
@@ -117,6 +119,7 @@ async fn supervise(
     mut inherited: Inherited,
 ) -> Result<(), RunError> {
     let mut stop = StopSignals::new()?;
+    let put_aside = systemd::put_aside();
     let hangup = signal(SignalKind::hangup())?;
     let provider = config.recogniser()?;
     let sockets = sockets::bind_all(&config.rtp, &mut inherited)?;
@@ -129,6 +132,7 @@ async fn supervise(
     let settings = Arc::new(config.switchboard()?);
     let mut workers = Vec::new();
     let (state, found) = CallState::open(config)?;
+    let taped = Arc::new(state.taped());
     let pressure = Pressure::default();
     let (audio, parts) = CallAudio::open(config, &provider, &publisher, &pressure)?;
     let found = if audio.is_kept() {
@@ -145,6 +149,8 @@ async fn supervise(
             settings: Arc::clone(&settings),
             tick: config.rtp.tick_ms.duration(),
             checkpoints: state.store(),
+            tape: state.tape(number),
+            taped: Arc::clone(&taped),
             spool: audio.spool(),
             workers: shared_by,
             pressure: pressure.clone(),
@@ -158,6 +164,7 @@ async fn supervise(
             publisher.clone(),
         )?);
     }
+    drop(taped);
     let figures = publisher.figures();
     let commands = workers.iter().map(|worker| worker.commands.clone());
     let passed = inherited.take_listener(&config.control_socket());
@@ -198,6 +205,7 @@ async fn supervise(
         never = outage::watch(&provider, &publisher) => match never {},
         never = &mut watchdog => match never {},
     };
+    drop(put_aside);
     let is_well = tokio::select! {
         is_well = bring_to_an_end(end, workers, &mut stop, &state) => is_well,
         never = &mut watchdog => match never {},

@@ -107,16 +107,8 @@ impl File {
                  put a proxy with TLS before it"
             ));
         }
-        let overload = &self.overload;
-        if overload.refuse_calls_percent == 0 {
+        if self.overload.refuse_calls_percent == 0 {
             warnings.push("overload.refuse-calls-percent = 0: no call can begin".to_owned());
-        }
-        if overload.defer_speech_percent < overload.refuse_calls_percent {
-            warnings.push(
-                "overload.defer-speech-percent is below overload.refuse-calls-percent: calls begin \
-                 of which nothing is recognised at once"
-                    .to_owned(),
-            );
         }
         if self.asr.endpoint.starts_with("ws://") && !self.asr.is_loopback() {
             let endpoint = &self.asr.endpoint;
@@ -247,10 +239,16 @@ impl Overload {
             ("overload.refuse-calls-percent", self.refuse_calls_percent),
             ("overload.defer-speech-percent", self.defer_speech_percent),
         ];
-        match limits.into_iter().find(|&(_, percent)| percent > 100) {
-            Some((key, percent)) => Err((key, format!("{percent}: expected 0 to 100"))),
-            None => Ok(()),
+        if let Some((key, percent)) = limits.into_iter().find(|&(_, percent)| percent > 100) {
+            return Err((key, format!("{percent}: expected 0 to 100")));
         }
+        if self.defer_speech_percent < self.refuse_calls_percent {
+            let expected =
+                "expected overload.refuse-calls-percent or more: calls are refused first";
+            let message = format!("{}: {expected}", self.defer_speech_percent);
+            return Err(("overload.defer-speech-percent", message));
+        }
+        Ok(())
     }
 }
 

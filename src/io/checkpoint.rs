@@ -30,8 +30,9 @@ const LAYOUT: u32 = 3;
 /// or whose text is due, is at most two rounds old.
 const ROUND: Duration = Duration::from_millis(200);
 
-/// How old the state of any other call may be: all that is lost with it is silence, and its count.
-const QUIET_ROUND: Duration = Duration::from_secs(1);
+/// How old the state of any other call is before it is saved again: two rounds more, and it is still
+/// well within what is on the tape ([`crate::io::tape`]).
+const QUIET_ROUND: Duration = Duration::from_millis(600);
 
 /// Calls that begin or end are written at once, but not more often than this.
 const URGENT_PAUSE: Duration = Duration::from_millis(50);
@@ -45,6 +46,8 @@ pub struct FoundCall {
     pub state: Option<SavedCall>,
     /// When that was saved, on the clock of this process.
     pub saved_at: Instant,
+    /// The same on the monotonic clock itself; `None` if the machine was started since.
+    pub saved_at_tick: Option<Duration>,
     /// Whether readers know of the call.
     pub is_started: bool,
     /// The audio of its unsettled parts, as far as it was left with the state.
@@ -288,7 +291,9 @@ pub fn read(bytes: &[u8]) -> Vec<FoundCall> {
         }
     };
     let clock = &checkpoint.clock;
-    let (now, age) = (Instant::now(), clock.age(&Clock::now(boot_id())));
+    let today = Clock::now(boot_id());
+    let (now, age) = (Instant::now(), clock.age(&today));
+    let is_same_boot = clock.boot == today.boot;
     let of_call = |id: &Arc<str>| {
         let own = checkpoint.audio.iter().filter(|(call, _)| call == id);
         own.map(|(_, audio)| audio.clone()).collect()
@@ -303,6 +308,7 @@ pub fn read(bytes: &[u8]) -> Vec<FoundCall> {
                     .ok()
             }),
             saved_at: now.checked_sub(age).unwrap_or(now),
+            saved_at_tick: is_same_boot.then_some(record.saved_at),
             is_started: record.is_started,
             audio: of_call(&record.id),
             spooled: Vec::new(),
@@ -318,7 +324,7 @@ fn millis(time: Duration) -> usize {
 }
 
 /// The clock of [`Instant`], as a number.
-fn monotonic() -> Duration {
+pub fn monotonic() -> Duration {
     let time = clock_gettime(ClockId::Monotonic);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);

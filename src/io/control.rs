@@ -17,13 +17,14 @@ mod adjustable;
 mod advertised;
 mod answer;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod page;
 mod request;
 mod routes;
 mod status;
 mod workers;
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -33,10 +34,10 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::middleware;
-use axum::serve::Listener;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -44,6 +45,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
 use crate::config::File;
+use crate::io::door::{Door, Listen};
 use crate::io::media_worker::Command;
 use crate::io::metrics::{Disks, ReceivingPorts};
 use crate::io::provider::Provider;
@@ -149,9 +151,17 @@ pub fn start(
     let mut listeners = JoinSet::new();
     if let Some(tcp) = tcp {
         let router = guard(router.clone(), config)?;
-        listeners.spawn(accept(tcp, router, is_closing.clone()));
+        listeners.spawn(accept(
+            Door::new(tcp, "clients of the control API on TCP"),
+            router,
+            is_closing.clone(),
+        ));
     }
-    listeners.spawn(accept(unix, router, is_closing));
+    listeners.spawn(accept(
+        Door::new(unix, "clients of the control API"),
+        router,
+        is_closing,
+    ));
     Ok(ControlServer {
         listeners,
         closing,
@@ -194,14 +204,15 @@ fn listen(address: SocketAddr) -> Result<TcpListener, ControlError> {
     listen().map_err(|source| ControlError::Listen { address, source })
 }
 
-async fn accept<L: Listener>(mut listener: L, router: Router, mut closing: watch::Receiver<bool>)
+async fn accept<L>(mut door: Door<L>, router: Router, mut closing: watch::Receiver<bool>)
 where
-    L::Addr: fmt::Debug,
+    L: Listen,
+    L::Client: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut clients = JoinSet::new();
     loop {
         tokio::select! {
-            (stream, _) = listener.accept() => {
+            stream = door.client() => {
                 if clients.len() < MAX_CONNECTIONS {
                     clients.spawn(converse(stream, router.clone(), closing.clone()));
                 } else {
@@ -217,7 +228,7 @@ where
 
 async fn converse<S>(stream: S, router: Router, mut closing: watch::Receiver<bool>)
 where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

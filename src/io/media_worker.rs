@@ -34,24 +34,27 @@ use crate::call::conversation::Call;
 use crate::call::feedback;
 use crate::call::label::PartLabel;
 use crate::call::overload::Shedding;
+use crate::call::part::Outcome;
 use crate::call::switchboard::{Line, Settings, Switchboard};
 use crate::call::{Output, PartKey, WallClock};
 use crate::config::file;
 use crate::event::GapReason;
 use crate::io::assignment::Share;
-use crate::io::checkpoint::{Checkpoints, FoundCall};
+use crate::io::checkpoint::{self, Checkpoints, FoundCall};
 use crate::io::checkpoint_store::CheckpointStore;
 use crate::io::pressure::Pressure;
 use crate::io::publisher::Publisher;
 use crate::io::recogniser::Recogniser;
 use crate::io::spool::Spool;
 use crate::io::systemd;
+use crate::io::tape::{Tape, Taped};
 use intake::Intake;
 pub(crate) use meter::SEND_BOUNDS;
 pub use meter::{Meter, WorkerFigures};
 use orders::Farewells;
 pub use orders::{Command, Survey};
 use recognition::{Recognitions, Report};
+use resumption::Again;
 use spooling::Spooling;
 
 /// How often the time of day is read for the lines.
@@ -71,6 +74,10 @@ pub struct Assignment {
     pub tick: Duration,
     /// Where the state of its calls is kept, if it is.
     pub checkpoints: Option<CheckpointStore>,
+    /// Where what it reads is kept until it is in a checkpoint, if it is.
+    pub tape: Option<Tape>,
+    /// What the daemon before has read last, on all ports, oldest first.
+    pub taped: Arc<Vec<Taped>>,
     /// Where their audio is kept until its text is out, if it is.
     pub spool: Option<Spool>,
     /// How many workers there are.
@@ -122,13 +129,14 @@ pub fn start(
     let pulse = Arc::new(AtomicU64::new(0));
     let (own_pulse, last_pulse) = (Arc::clone(&pulse), Arc::clone(&pulse));
     let found = std::mem::take(&mut assignment.share.found);
+    let taped = std::mem::take(&mut assignment.taped);
     let body = move || {
         let worker = set_up(number, assignment, orders, publisher, make_recogniser);
         let outcome = worker.map(|(runtime, mut worker, tick)| {
             worker.pulse = own_pulse;
             // The starter waits for it; it cannot be gone.
             ready.send(Ok(())).ok();
-            LocalSet::new().block_on(&runtime, worker.run(tick, found));
+            LocalSet::new().block_on(&runtime, worker.run(tick, found, taped));
         });
         if let Err(refused) = outcome {
             ready.send(Err(refused)).ok();
@@ -181,6 +189,8 @@ fn set_up(
         checkpoints: assignment
             .checkpoints
             .map(|store| (store, Checkpoints::new(now))),
+        tape: assignment.tape,
+        again: None,
         switchboard,
         intake,
         recognitions: Recognitions::new(make_recogniser()),
@@ -211,6 +221,9 @@ fn plug(line: &file::Line, intake: &Intake) -> Option<Line> {
 struct Worker {
     spooling: Spooling,
     checkpoints: Option<(CheckpointStore, Checkpoints)>,
+    tape: Option<Tape>,
+    /// While what the daemon before has read is heard again.
+    again: Option<Again>,
     switchboard: Switchboard,
     intake: Intake,
     recognitions: Recognitions,
@@ -228,8 +241,9 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(mut self, tick: Duration, found: Vec<FoundCall>) {
-        self.resume(found, Instant::now());
+    async fn run(mut self, tick: Duration, found: Vec<FoundCall>, taped: Arc<Vec<Taped>>) {
+        self.resume(found, &taped, Instant::now());
+        drop(taped);
         let mut ticks = tokio::time::interval(tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -239,8 +253,9 @@ impl Worker {
             let lag = now.saturating_duration_since(due);
             self.meter.note_tick(lag);
             self.switchboard.handle_tick(lag);
+            let tick = checkpoint::monotonic();
             self.read_clocks(now);
-            if let Err(error) = self.receive(now) {
+            if let Err(error) = self.receive(now, tick) {
                 error!(%error, "cannot wait for datagrams; the worker stops");
                 return;
             }
@@ -285,11 +300,21 @@ impl Worker {
         }
     }
 
-    fn receive(&mut self, now: Instant) -> io::Result<()> {
-        let switchboard = &mut self.switchboard;
-        self.intake.drain(|port, source, bytes| {
+    /// Takes what has come. It is on the tape before anything comes of it.
+    fn receive(&mut self, now: Instant, tick: Duration) -> io::Result<()> {
+        let (switchboard, tape) = (&mut self.switchboard, &mut self.tape);
+        let received = self.intake.drain(|port, number, source, bytes| {
             switchboard.handle_datagram(port, source, bytes, now);
-        })
+            if let Some(tape) = tape
+                && switchboard.call_on(port).is_some()
+            {
+                tape.note(tick, number, source, bytes);
+            }
+        });
+        if let Some(tape) = &mut self.tape {
+            tape.write(tick);
+        }
+        received
     }
 
     fn take_reports(&mut self, now: Instant) {
@@ -326,6 +351,9 @@ impl Worker {
         while let Some(output) = self.switchboard.poll_output() {
             match output {
                 Output::Publish(event) => {
+                    if self.is_known(&event) {
+                        continue;
+                    }
                     self.farewells.note(&event);
                     self.meter.note_event(&event);
                     diary::note(&event);
@@ -346,7 +374,10 @@ impl Worker {
                     self.spooling.close(key, closed);
                     self.meter.note_closed(key, now);
                 }
-                Output::SendReport { port, report } => self.send_report(port, &report),
+                Output::SendReport { port, report } if self.again.is_none() => {
+                    self.send_report(port, &report);
+                }
+                Output::SendReport { .. } => {}
                 Output::Heard { .. } => {}
             }
         }
@@ -355,6 +386,10 @@ impl Worker {
     /// Has a part recognised from its first word on; while there is too much to do it waits on disk
     /// until it is complete and later, or, where there is no disk, is given up.
     fn open_part(&mut self, key: PartKey, label: Box<PartLabel>, now: Instant) {
+        if let Some(is_text) = self.was_told(&label) {
+            let told = Outcome::Told { is_text };
+            return self.switchboard.handle_outcome(key, told, now);
+        }
         if !self.defers_speech() {
             let span = self.part_span(key);
             let audio = self.recognitions.open(key, label.law, span);

@@ -30,11 +30,12 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
-use tracing::{debug, error, info, warn};
+use tokio::time::timeout;
+use tracing::{debug, error, info};
 
 use crate::config::file;
 use crate::event::Event;
+use crate::io::door::Door;
 use crate::io::journal::Journal;
 use crate::io::unix_socket::{self, Listening, Place, SocketError};
 use desk::Desk;
@@ -43,9 +44,6 @@ use hub::Hub;
 
 /// Events on their way to the publisher; a full queue drops the newest, counts it and says so in an `error` line.
 const QUEUE_EVENTS: usize = 65_536;
-
-/// How long the publisher pauses after it could not accept a reader; events queue up meanwhile.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// How long readers have for the last lines when the daemon stops.
 const CLOSING_TIME: Duration = Duration::from_secs(3);
@@ -175,8 +173,8 @@ async fn serve(
     listener: std::os::unix::net::UnixListener,
     mut events: mpsc::Receiver<Posted>,
 ) {
-    let listener = match UnixListener::from_std(listener) {
-        Ok(listener) => listener,
+    let mut door = match UnixListener::from_std(listener) {
+        Ok(listener) => Door::new(listener, "readers"),
         Err(error) => return error!(%error, "cannot serve the events socket"),
     };
     let hub = Rc::clone(desk.hub());
@@ -190,14 +188,7 @@ async fn serve(
                 desk.number(&mut batch);
             }
             () = desk.journal_moved() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => admit(&hub, stream, &mut readers),
-                // Out of descriptors: the listener stays readable, so it is left alone for a while.
-                Err(error) => {
-                    warn!(%error, "cannot accept a reader");
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            },
+            stream = door.client() => admit(&hub, stream, &mut readers),
             Some(_) = readers.join_next() => {}
         }
         desk.settle();

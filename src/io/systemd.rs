@@ -4,7 +4,7 @@
 #![expect(clippy::disallowed_types, reason = "the sockets pass through here")]
 #![expect(clippy::disallowed_methods, reason = "the watchdog has a clock")]
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
@@ -25,6 +25,9 @@ const SOCKETS_A_MESSAGE: usize = 200;
 
 /// The pulse of a worker that has ended, as it should when the daemon stops.
 pub const ENDED: u64 = u64::MAX;
+
+/// Descriptors that are put aside: what `systemctl` and the last checkpoints take.
+const PUT_ASIDE: usize = 16;
 
 /// How long systemd may take to say why the daemon is stopped.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
@@ -105,6 +108,13 @@ pub async fn feed_watchdog(pulses: Vec<Arc<AtomicU64>>) -> std::convert::Infalli
             warn!("a media worker does not get on; the watchdog is not fed");
         }
     }
+}
+
+/// Descriptors for the end: a daemon that has none left must still be able to ask whether it is restarted, and to leave
+/// its calls to the next one. They are free once this is dropped.
+pub fn put_aside() -> Vec<File> {
+    let nothing = || File::open("/dev/null").ok();
+    (0..PUT_ASIDE).map_while(|_| nothing()).collect()
 }
 
 /// Whether systemd stops the daemon only to start it again. `false` if it cannot be asked.

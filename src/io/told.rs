@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::call::label::PartLabel;
-use crate::event::GapReason;
+use crate::event::{Event, GapReason};
 
 /// The lines of a call that are said once.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +15,8 @@ pub struct Told {
     texts: BTreeSet<(String, u32)>,
     /// Parts that were given up, by channel and start in milliseconds.
     gaps: BTreeSet<(u8, u64)>,
+    /// Lines that are no transcript, without what tells two of the same apart.
+    lines: BTreeSet<String>,
     /// Whether `call_ended` is out.
     pub has_ended: bool,
 }
@@ -34,11 +37,18 @@ impl Told {
     /// Reads the lines of a call.
     pub fn of(lines: &[String]) -> Self {
         let mut told = Self::default();
-        let lines = lines
-            .iter()
-            .filter_map(|line| serde_json::from_str(line).ok());
-        lines.for_each(|line| told.note(line));
+        for line in lines {
+            if let Ok(read) = serde_json::from_str(line) {
+                told.note(read);
+            }
+            told.lines.extend(essence(line));
+        }
         told
+    }
+
+    /// Whether a line like this one is out.
+    pub fn has(&self, event: &Event) -> bool {
+        essence(&event.to_line("", 0)).is_some_and(|line| self.lines.contains(&line))
     }
 
     /// Whether the last line of a part is out, and then whether it is a text.
@@ -64,6 +74,22 @@ impl Told {
     }
 }
 
+/// What a line says, whenever it was made. An utterance begins and ends once, wherever that was.
+fn essence(line: &str) -> Option<String> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let event = line["event"]
+        .as_str()
+        .filter(|&event| event != "transcript")?;
+    if let Some(utterance) = line["utterance_id"].as_str() {
+        return Some(format!("{event} {utterance}"));
+    }
+    let Value::Object(mut fields) = line else {
+        return None;
+    };
+    fields.retain(|name, _| !["v", "epoch", "seq", "ts"].contains(&name.as_str()));
+    Some(Value::Object(fields).to_string())
+}
+
 impl Line {
     fn is_loss(&self) -> bool {
         let loss = serde_json::to_value(GapReason::RtpLoss);
@@ -75,6 +101,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Body;
 
     fn told(lines: &[&str]) -> Told {
         Told::of(
@@ -105,6 +132,38 @@ mod tests {
         assert_eq!(part(3, 900), Some(false));
         assert_eq!(part(3, 990), None);
         assert!(!told.has_ended);
+    }
+
+    #[test]
+    fn line_is_known_whenever_it_was_made_and_an_utterance_wherever_it_began() {
+        let told = told(&[
+            r#"{"v":1,"epoch":"e","seq":7,"event":"dtmf","ts":"2026-01-01T00:00:00.000Z","call_id":"c","channel":0,"digit":"5","start_ms":900,"duration_ms":100}"#,
+            r#"{"v":1,"epoch":"e","seq":8,"event":"speech_started","ts":"2026-01-01T00:00:00.000Z","call_id":"c","channel":0,"utterance_id":"c/0/1","start_ms":900}"#,
+        ]);
+        let event = |body| Event {
+            at: "2026-01-01T00:00:01Z".parse().unwrap(),
+            call_id: Some("c".into()),
+            body,
+        };
+        let digit = |digit| {
+            event(Body::Dtmf {
+                channel: 0,
+                digit,
+                start_ms: 900,
+                duration_ms: 100,
+            })
+        };
+        let onset = |utterance_id: &str| {
+            event(Body::SpeechStarted {
+                channel: 0,
+                utterance_id: utterance_id.to_owned(),
+                start_ms: 920,
+            })
+        };
+        assert!(told.has(&digit('5')));
+        assert!(!told.has(&digit('6')));
+        assert!(told.has(&onset("c/0/1")));
+        assert!(!told.has(&onset("c/0/2")));
     }
 
     #[test]

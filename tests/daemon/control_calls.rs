@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::support::control::{Client, address};
 use crate::support::metrics::Metrics;
-use crate::support::{Daemon, Speech, balanced, run_sender};
+use crate::support::{Daemon, Recogniser, Speech, balanced, run_sender};
 use callscribe::service::config::ServiceConfig;
 use serde_json::{Value, json};
 
@@ -416,7 +416,7 @@ fn leg_whose_recogniser_is_away_says_why_until_its_text_is_there() {
     assert_eq!(shown["legs"][0]["parts_spooled"], 1);
     assert!(calls_command(&daemon).contains("  1 on disk\n"));
 
-    let _back = crate::support::Recogniser::start_as(ServiceConfig {
+    let _back = Recogniser::start_as(ServiceConfig {
         listen: address_of_service,
         ..ServiceConfig::default()
     });

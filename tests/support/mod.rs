@@ -93,6 +93,17 @@ impl Daemon {
         service: ServiceConfig,
         more: impl FnOnce(&[u16]) -> String,
     ) -> Self {
+        Self::start_in([], (rtp, asr), legs, service, more)
+    }
+
+    /// The same, with variables in its environment.
+    pub fn start_in<const N: usize>(
+        environment: [(&str, &str); N],
+        (rtp, asr): (&str, &str),
+        legs: u16,
+        service: ServiceConfig,
+        more: impl FnOnce(&[u16]) -> String,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let recogniser = Recogniser::start_as(service);
         let first = free_ports(2 * legs);
@@ -115,6 +126,7 @@ impl Daemon {
             .arg("run")
             .arg("-c")
             .arg(&config)
+            .envs(environment)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())
@@ -207,10 +219,14 @@ impl Daemon {
         self.wait(within)
     }
 
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
     }
 
     /// Waits for its end, and reads its lines to the end.

@@ -104,4 +104,5 @@ class Set:
         return order[: count * self.batch].reshape(count, self.batch)
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

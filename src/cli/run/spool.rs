@@ -135,6 +135,7 @@ fn stateless((id, spooled): (Arc<str>, Vec<SpooledPart>)) -> FoundCall {
         id,
         state: None,
         saved_at: Instant::now(),
+        saved_at_tick: None,
         is_started: true,
         audio: Vec::new(),
         spooled,

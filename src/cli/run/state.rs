@@ -1,5 +1,6 @@
 //! The state of the calls between two daemons, where it is kept.
 
+use std::env;
 use std::path::PathBuf;
 
 use tracing::warn;
@@ -8,6 +9,7 @@ use crate::config::File;
 use crate::io::checkpoint::FoundCall;
 use crate::io::checkpoint_store::{CheckpointStore, CheckpointThread, StoreError};
 use crate::io::state_directory;
+use crate::io::tape::{self, Tape, Taped};
 
 /// What the workers' checkpoints are kept in, if they are.
 pub(super) struct CallState(Option<Kept>);
@@ -16,6 +18,8 @@ struct Kept {
     directory: PathBuf,
     store: CheckpointStore,
     thread: CheckpointThread,
+    /// Where the tapes are, if there is a place in memory for them.
+    tapes: Option<PathBuf>,
 }
 
 impl CallState {
@@ -35,10 +39,13 @@ impl CallState {
             }
             Err(error) => return Err(error),
         };
+        let in_memory = env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
+        let tapes = in_memory.map(|directory| directory.join("tapes"));
         let kept = Kept {
             directory,
             store,
             thread,
+            tapes,
         };
         Ok((Self(Some(kept)), found))
     }
@@ -46,6 +53,25 @@ impl CallState {
     /// For a worker.
     pub(super) fn store(&self) -> Option<CheckpointStore> {
         self.0.as_ref().map(|kept| kept.store.clone())
+    }
+
+    /// What the daemon before has read last; to be asked before there are tapes of this one.
+    pub(super) fn taped(&self) -> Vec<Taped> {
+        let directory = self.0.as_ref().and_then(|kept| kept.tapes.as_ref());
+        directory.map_or_else(Vec::new, |directory| tape::read(directory))
+    }
+
+    /// The tape of a worker, if it is to have one. Without it calls go on; a crash costs more of them.
+    pub(super) fn tape(&self, worker: usize) -> Option<Tape> {
+        let directory = self.0.as_ref()?.tapes.as_ref()?;
+        Tape::open(directory, worker)
+            .inspect_err(|error| {
+                warn!(
+                    %error, directory = %directory.display(),
+                    "datagrams are not kept: a crash would lose those of the last moment"
+                );
+            })
+            .ok()
     }
 
     /// Whether the next daemon can go on with the calls.

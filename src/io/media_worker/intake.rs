@@ -34,6 +34,7 @@ pub(super) struct Intake {
 
 /// A socket and the switchboard's name for its port.
 struct Port {
+    number: u16,
     index: PortIndex,
     socket: UdpSocket,
 }
@@ -60,7 +61,11 @@ impl Intake {
         let place = self.ports.len();
         let data = epoll::EventData::new_u64(u64::try_from(place).unwrap_or(u64::MAX));
         epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?;
-        self.ports.push(Port { index, socket });
+        self.ports.push(Port {
+            number,
+            index,
+            socket,
+        });
         self.places.insert(number, place);
         self.ready.reserve(self.ports.len());
         Ok(())
@@ -74,7 +79,7 @@ impl Intake {
     /// Takes what has come, a tick's share of each socket.
     pub(super) fn drain(
         &mut self,
-        mut take: impl FnMut(PortIndex, SocketAddr, &[u8]),
+        mut take: impl FnMut(PortIndex, u16, SocketAddr, &[u8]),
     ) -> io::Result<()> {
         for most in ROUNDS {
             self.ready.clear();
@@ -87,7 +92,7 @@ impl Intake {
                 let place = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
                 if let Some(port) = self.ports.get(place) {
                     port.read(most, &mut self.datagram, |source, bytes| {
-                        take(port.index, source, bytes);
+                        take(port.index, port.number, source, bytes);
                     });
                 }
             }

@@ -1,16 +1,32 @@
 //! Calls between two daemons: what a worker leaves behind, and what it makes of what it finds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
 use super::Worker;
+use crate::call::label::PartLabel;
 use crate::call::leg::UnsettledPart;
 use crate::call::part::Outcome;
+use crate::call::switchboard::PortIndex;
 use crate::event::{Body, CallEnded, EndReason, Event, GapReason};
-use crate::io::checkpoint::{FoundCall, KeptAudio};
+use crate::io::checkpoint::{self, FoundCall, KeptAudio};
 use crate::io::spool::SpooledPart;
+use crate::io::tape::Taped;
+use crate::io::told::Told;
+
+/// The calls whose last moments are heard again.
+pub(super) struct Again(BTreeMap<Arc<str>, Before>);
+
+/// A call as it was before.
+struct Before {
+    /// When its state was saved, on the monotonic clock; `None` if the machine was started since.
+    saved_at: Option<Duration>,
+    /// What readers know of it.
+    told: Told,
+}
 
 impl Worker {
     /// Saves what has changed, in its turn.
@@ -41,16 +57,70 @@ impl Worker {
         self.spooling.leave(state);
     }
 
-    /// Goes on with the calls of the daemon before.
-    pub(super) fn resume(&mut self, found: Vec<FoundCall>, now: Instant) {
+    /// Goes on with the calls of the daemon before, and with what that had read when their states were saved.
+    pub(super) fn resume(&mut self, found: Vec<FoundCall>, taped: &[Taped], now: Instant) {
         let calls = found.len();
+        let mut again = BTreeMap::new();
         for call in found {
+            let before = Before {
+                saved_at: call.saved_at_tick,
+                told: call.told.clone(),
+            };
+            again.insert(Arc::clone(&call.id), before);
             self.resume_call(call, now);
         }
         self.perform(now);
         if calls > 0 {
-            info!(calls, "the calls of the daemon before go on");
+            self.again = Some(Again(again));
+            let datagrams = self.hear_again(taped, now);
+            self.again = None;
+            info!(calls, datagrams, "the calls of the daemon before go on");
         }
+    }
+
+    /// What is younger than the state of its call has the effect again that it had then; gives its number.
+    fn hear_again(&mut self, taped: &[Taped], now: Instant) -> usize {
+        let today = checkpoint::monotonic();
+        let mut heard = 0;
+        for tick in taped.chunk_by(|one, next| one.at == next.at) {
+            let ago = today.saturating_sub(tick[0].at);
+            let then = now.checked_sub(ago).unwrap_or(now);
+            let heard_before = heard;
+            for one in tick {
+                if let Some(port) = self.intake.index_of(one.port)
+                    && self.is_news(port, one)
+                {
+                    let Taped { source, bytes, .. } = one;
+                    self.switchboard.handle_datagram(port, *source, bytes, then);
+                    heard += 1;
+                }
+            }
+            if heard > heard_before {
+                self.switchboard.handle_timeout(then);
+                self.perform(then);
+            }
+        }
+        heard
+    }
+
+    /// Whether a call goes on that does not know this datagram.
+    fn is_news(&self, port: PortIndex, taped: &Taped) -> bool {
+        let call = self.switchboard.call_on(port);
+        let before = call.and_then(|call| self.again.as_ref()?.0.get(&call.spec().id));
+        before.is_some_and(|before| before.saved_at.is_some_and(|saved| taped.at > saved))
+    }
+
+    /// Whether the daemon before has said this.
+    pub(super) fn is_known(&self, event: &Event) -> bool {
+        let call = event.call_id.as_ref();
+        let before = call.and_then(|call| self.again.as_ref()?.0.get(call));
+        before.is_some_and(|before| before.told.has(event))
+    }
+
+    /// Whether the daemon before has said what became of this part, and then whether it was a text.
+    pub(super) fn was_told(&self, label: &PartLabel) -> Option<bool> {
+        let before = self.again.as_ref()?.0.get(&label.call_id)?;
+        before.told.of_part(label)
     }
 
     fn resume_call(&mut self, mut found: FoundCall, now: Instant) {

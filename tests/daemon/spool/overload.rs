@@ -26,41 +26,62 @@ fn refusals(lines: &[Value]) -> Vec<&str> {
         .collect()
 }
 
+/// Speaks two utterances of four seconds on each line, while the limit is passed between the two.
+fn speak_and_pass_the_limit(station: &Station) {
+    let lines = 0..station.ports.len();
+    let senders: Vec<_> = lines
+        .map(|line| station.speak_in_turns(line, 4, 2))
+        .collect();
+    let spoken = |lines: &[Value]| {
+        lines
+            .iter()
+            .filter(|l| l["event"] == "speech_started")
+            .count()
+    };
+    station.lines(SOON, |lines| spoken(lines) == station.ports.len());
+    station.replace(NORMAL, PASSED);
+    station.reload();
+    for mut sender in senders {
+        assert!(sender.wait().unwrap().success());
+    }
+}
+
+const NORMAL: &str = "refuse-calls-percent = 85\ndefer-speech-percent = 95";
+const PASSED: &str = "refuse-calls-percent = 0\ndefer-speech-percent = 0";
+
 #[test]
 fn speech_past_the_capacity_waits_in_the_spool_and_comes_late_and_whole() {
     let recogniser = Recogniser::start(Says::ToneCode);
     let asr = format!("endpoint = \"{}\"", recogniser.endpoint());
-    let mut station = Station::new(3, &asr, "[overload]\ndefer-speech-percent = 0");
+    let mut station = Station::new(3, &asr, &format!("[overload]\n{NORMAL}"));
     station.start();
-    speak_on(&station, 0..3);
+    speak_and_pass_the_limit(&station);
     let all_wait = wait_for(SOON, || (station.spool().1 == 3).then_some(()));
     assert!(all_wait.is_some(), "{}", station.log());
-    assert_eq!(
-        recogniser.service().counters().starts.total(),
-        0,
-        "nothing is asked meanwhile"
-    );
+    let starts = recogniser.service().counters().starts.total();
+    assert_eq!(starts, 3, "nothing more is asked meanwhile");
 
-    station.replace("defer-speech-percent = 0", "defer-speech-percent = 95");
+    station.replace(PASSED, NORMAL);
     station.reload();
     let account = Account::of(&station.lines(SOON, ended(3)));
-    account.assert_whole(3, 4, 1);
-    assert_eq!((account.parts, account.late), (3, 3));
+    account.assert_whole(3, 8, 1);
+    assert_eq!((account.parts, account.late), (6, 3));
 }
 
 #[test]
 fn speech_past_the_capacity_is_a_gap_that_is_told_where_there_is_no_spool() {
     let recogniser = Recogniser::start(Says::ToneCode);
     let asr = format!("endpoint = \"{}\"", recogniser.endpoint());
-    let more = "[overload]\ndefer-speech-percent = 0\n[spool]\nenabled = false";
-    let mut station = Station::new(2, &asr, more);
+    let more = format!("[overload]\n{NORMAL}\n[spool]\nenabled = false");
+    let mut station = Station::new(2, &asr, &more);
     station.start();
-    speak_on(&station, 0..2);
+    speak_and_pass_the_limit(&station);
     let account = Account::of(&station.lines(SOON, ended(2)));
     let gaps: Vec<_> = account.gaps.iter().collect();
-    assert!(account.speech_ms >= 2 * 4_000, "{account:?}");
-    assert_eq!(gaps, [(&"overload".to_owned(), &(account.speech_ms, 2))]);
-    assert_eq!((account.parts, account.gap_ms), (0, account.speech_ms));
+    assert_eq!(gaps, [(&"overload".to_owned(), &(account.gap_ms, 2))]);
+    assert!(account.gap_ms >= 2 * 4_000, "{account:?}");
+    assert_eq!(account.heard.len(), 2 * 4, "the first utterance of each");
+    assert_eq!((account.parts, account.late, account.lost_ms), (2, 0, 0));
 }
 
 #[test]

@@ -60,6 +60,7 @@ impl Station {
             .args(["run", "-c"])
             .arg(self.folder.path().join("callscribe.toml"))
             .env("STATE_DIRECTORY", self.folder.path())
+            .env("RUNTIME_DIRECTORY", self.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.unwrap())
