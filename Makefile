@@ -11,7 +11,11 @@ BENCH_PACKAGES = gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.
 # Most tests wait for audio to be spoken: more of them at once than there are cores.
 TEST_THREADS = 8
 
-.PHONY: help demo build deb model test chaos test-systemd check-reproducible check check-systemd eval bench lint docs packages test-packages
+# What `make fuzz` runs, and for how long.
+TARGET = datagrams
+SECONDS = 300
+
+.PHONY: help demo build deb model test chaos fuzz test-systemd check-reproducible check check-systemd eval bench instructions lint docs packages test-packages
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -41,7 +45,15 @@ test: test-packages model ## Run all tests
 chaos: packages ## Run twenty calls against every fault of a recogniser, for minutes
 	CALLSCRIBE_LONG=1 cargo test --locked --test daemon spool::chaos -- --nocapture
 
-check: test-packages model lint docs check-systemd ## Everything a change must pass
+# New inputs go to target/fuzz/corpus; tests/fuzz/README.md says what becomes of them. RUSTC_BOOTSTRAP lets the stable
+# compiler count what is covered.
+fuzz: packages ## Look for inputs that break what reads foreign bytes (TARGET=datagrams SECONDS=300)
+	cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+	mkdir -p target/fuzz/corpus/$(TARGET)
+	cd tests/fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir . --target-dir ../../target/fuzz -s none $(TARGET) \
+		../../target/fuzz/corpus/$(TARGET) corpus/$(TARGET) -- -max_total_time=$(SECONDS)
+
+check: test-packages model lint docs check-systemd instructions ## Everything a change must pass
 	scripts/check-configs
 	scripts/check-units
 	cargo test --locked -- --test-threads=$(TEST_THREADS)
@@ -58,6 +70,10 @@ bench: packages ## Measure what a stream costs, beside its yardsticks, in a quar
 	scripts/need-packages $(BENCH_PACKAGES)
 	cargo build --profile bench --locked --no-default-features --bin callscribe --target-dir target/bench
 	cargo run --release --locked --manifest-path benches/Cargo.toml --target-dir target/bench --bin load -- $(BENCH)
+
+instructions: packages ## Count the instructions of the packet path; fail if they grew (INSTRUCTIONS=--keep)
+	scripts/need-packages valgrind
+	scripts/count-instructions $(INSTRUCTIONS)
 
 lint: packages
 	cargo fmt --check

@@ -7,6 +7,8 @@
 pub mod auth;
 pub mod endpoint;
 pub mod failure;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod message;
 pub mod pace;
 pub mod quota;

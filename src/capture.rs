@@ -8,6 +8,8 @@
 //! ```
 
 mod file;
+#[doc(hidden)]
+pub mod fuzz;
 mod network;
 mod writer;
 
@@ -30,7 +32,8 @@ pub struct Datagram<'a> {
     pub source: SocketAddr,
     /// Whom it was sent to.
     pub destination: SocketAddr,
-    /// What the UDP header announces, without link-layer padding.
+    /// What the UDP header announces, without link-layer padding. Where the capture stored less (its
+    /// snap length), the rest is the silence of G.711.
     pub payload: Cow<'a, [u8]>,
 }
 
@@ -100,7 +103,8 @@ pub struct Counters {
     pub not_udp: u64,
     /// Headers that contradict themselves.
     pub malformed: u64,
-    /// Stored shorter than they were on the wire (the capture's snap length): not given.
+    /// Stored shorter than they were on the wire (the capture's snap length): given if their headers,
+    /// that of RTP included, were stored.
     pub cut_short: u64,
     /// Recorded on an interface of a link type that is not read here.
     pub unsupported_link: u64,
@@ -124,7 +128,8 @@ impl Counters {
         [
             sentence(
                 self.cut_short,
-                "packets were stored only in part; capture again without a snap length",
+                "packets were stored only in part, and the rest of them is heard as silence; \
+                 capture again without a snap length",
             ),
             sentence(self.malformed, "packets contradict themselves"),
             sentence(

@@ -405,6 +405,29 @@ fn unregistered_sender_is_a_call_of_its_own_and_ends_by_silence() {
     assert_eq!(calls.switchboard.calls().count(), 0);
 }
 
+/// Senders that multiplex RTCP with RTP use every port; the port above a leg is still where its RTCP comes.
+#[test]
+fn audio_on_the_port_above_a_leg_is_a_call_of_its_own_and_rtcp_there_is_the_legs() {
+    let mut calls = VirtualCalls::new(unregistered());
+    let ports = [20_000, 20_001].map(|number| calls.switchboard.add_port(number));
+    let mut senders = [
+        Sender::new("10.0.0.1:4000", 7),
+        Sender::new("10.0.0.1:4001", 8),
+    ];
+    calls.play(ports[0], &mut senders[0], &sentence());
+    calls.play(ports[1], &mut senders[1], &sentence());
+    assert_eq!(calls.events("channel_started").len(), 2);
+    calls.send(ports[1], senders[1].address, &senders[1].bye());
+    calls.pass(SECOND);
+    let [ended] = calls.events("call_ended")[..] else {
+        panic!("the second call is over: {:?}", calls.story());
+    };
+    assert!(ended["call_id"].as_str().unwrap().starts_with("port20001-"));
+    calls.send(ports[1], senders[0].address, &senders[0].bye());
+    calls.pass(SECOND);
+    assert_eq!(calls.events("call_ended").len(), 2);
+}
+
 #[test]
 fn junk_begins_no_call() {
     let mut calls = VirtualCalls::new(unregistered());
@@ -531,6 +554,27 @@ fn receiver_reports_go_out_every_five_seconds_until_bye() {
     calls.send(port, sender.address, &bye);
     calls.pass(MINUTE);
     assert_eq!(calls.reports.len(), 2);
+}
+
+#[test]
+fn sender_report_tells_the_senders_time_of_day_at_a_place_of_the_call() {
+    let (mut calls, port, key) = one_leg();
+    let mut sender = Sender::new("10.0.0.1:4000", 7);
+    calls.play(port, &mut sender, &sentence());
+    let clock = |calls: &VirtualCalls| {
+        let call = calls.switchboard.call(key).unwrap();
+        serde_json::to_value(&call.snapshot(calls.now).legs[0]).unwrap()["sender_clock"].clone()
+    };
+    assert_eq!(clock(&calls), Value::Null);
+    // 2026-11-25T18:00:00.5Z.
+    let seconds = 1_795_629_600 + 2_208_988_800_u64;
+    let report = sender.sender_report(seconds << 32 | 1 << 31);
+    calls.send(port, sender.address, &report);
+    let expected = serde_json::json!({"at": "2026-11-25T18:00:00.500Z", "position_ms": 4_760});
+    assert_eq!(clock(&calls), expected);
+    // A clock that counts from when the sender was switched on tells no time of day.
+    calls.send(port, sender.address, &sender.sender_report(77 << 32));
+    assert_eq!(clock(&calls), Value::Null);
 }
 
 #[test]

@@ -36,8 +36,8 @@ pub(crate) fn cost(report: &Report, path: &Path) -> Outcome<()> {
 pub(crate) fn delays(report: &Report, path: &Path) -> Outcome<()> {
     let mut lines = Vec::new();
     for (name, of) in [
-        ("fragment_delay", "packet to fragment"),
-        ("end_delay", "end of speech to END"),
+        ("fragment_delay", "packet to message"),
+        ("end_delay", "end of part to END"),
         ("tick_lag", "tick lag"),
     ] {
         for (place, share) in [(0, "median"), (2, "99 %")] {
@@ -93,10 +93,16 @@ fn draw(path: &Path, title: &str, unit: &str, lines: &[Line], least: f64) -> Out
         .margin_right(210)
         .x_label_area_size(48)
         .y_label_area_size(72)
-        .build_cartesian_2d(x.log_scale(), y.log_scale())?;
+        .build_cartesian_2d(
+            x.log_scale()
+                .with_key_points(vec![100.0, 200.0, 400.0, 1000.0, 2000.0, 4000.0]),
+            y.log_scale(),
+        )?;
     chart
         .configure_mesh()
         .x_desc("one-way streams")
+        .x_label_formatter(&|streams| format!("{streams:.0}"))
+        .y_label_formatter(&|value| value.to_string())
         .y_desc(unit)
         .label_style((FONT, 14))
         .light_line_style(BLACK.mix(0.05))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::process::{Child, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::account::{Account, Use};
 use crate::cores::Cores;
@@ -72,6 +72,8 @@ pub(crate) struct Result {
     pub(crate) contestant: Use,
     pub(crate) generator: Use,
     pub(crate) sink: Use,
+    /// Datagrams that were fetched while it was measured.
+    pub(crate) fetched: u64,
     /// The packet that went out latest was so many milliseconds behind its time.
     pub(crate) generator_late_ms: f64,
     pub(crate) sent: u64,
@@ -117,9 +119,14 @@ impl Contestant {
         self != Self::Callscribe
     }
 
-    /// Whether it only counts, which is cheap enough for any number of streams.
-    pub(crate) fn only_counts(self) -> bool {
-        matches!(self, Self::CountTick | Self::CountEpoll)
+    /// The most streams that a core may be expected to bear.
+    pub(crate) fn most_streams(self) -> u16 {
+        match self {
+            Self::Callscribe | Self::CountTick | Self::CountEpoll => u16::MAX,
+            Self::NaiveTokio | Self::Node => 1000,
+            // Two threads a stream.
+            Self::Gstreamer => 400,
+        }
     }
 
     /// The name in tables, as on the command line.
@@ -146,6 +153,9 @@ impl Contestant {
 /// Seconds until everybody is under way: the first words of all streams at once are no load that occurs.
 const WARM_UP: u64 = 4;
 
+/// How long the generator may take for its last two seconds.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// Sends the load to `contestant` and measures everybody while it lasts, but for the first seconds.
 ///
 /// `scrape` asks for the metrics, twice, on the contestant's account.
@@ -160,6 +170,7 @@ pub(crate) fn measure(
     thread::sleep(Duration::from_secs(WARM_UP));
     let accounts = [Some(contestant), Some(&generator), sink];
     let accounts = accounts.map(|process| process.map(Account::open));
+    let fetched_before = ports::fetched()?;
     let before = Histograms::read(&scrape()?);
     thread::sleep(Duration::from_secs(load.seconds));
     let after = Histograms::read(&scrape()?);
@@ -169,15 +180,17 @@ pub(crate) fn measure(
             *used = account?.so_far()?;
         }
     }
+    let fetched = ports::fetched()? - fetched_before;
     let [contestant, of_generator, of_sink] = used;
     let (sent, generator_late_ms) = sent_by(&mut generator)?;
     Ok(Result {
         contestant,
         generator: of_generator,
         sink: of_sink,
+        fetched,
         generator_late_ms,
         sent,
-        dropped: fetched(load)?,
+        dropped: dropped(load)?,
         base_kib,
         delays: after.percentiles_since(&before),
         ..Result::default()
@@ -185,7 +198,7 @@ pub(crate) fn measure(
 }
 
 /// Waits until nothing is left in the sockets, and gives what the kernel dropped there.
-fn fetched(load: Load) -> Outcome<u64> {
+fn dropped(load: Load) -> Outcome<u64> {
     for _ in 0..40 {
         thread::sleep(Duration::from_millis(50));
         let sockets = ports::look(&ports::of(load.legs))?;
@@ -215,13 +228,19 @@ fn generator(load: Load) -> Outcome<Process> {
 
 /// Packets, and how late the latest was: `…: 5000 packets, 860000 bytes, at worst 1.2 ms behind time`.
 fn sent_by(generator: &mut Process) -> Outcome<(u64, f64)> {
+    let deadline = Instant::now() + PATIENCE;
+    while generator.try_wait()?.is_none() {
+        if Instant::now() > deadline {
+            return Err("the generator cannot keep its pace".into());
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
     let mut report = String::new();
     let mut output = generator
         .stdout
         .take()
         .ok_or("the generator has no output")?;
     output.read_to_string(&mut report)?;
-    generator.wait()?;
     let before = |word: &str| {
         let (text, _) = report.split_once(word)?;
         text.split_whitespace().last()

@@ -67,7 +67,13 @@ impl Daemon {
             .env("STATE_DIRECTORY", &folder)
             .stderr(fs::File::create(folder.join("daemon.log"))?);
         let process = Process::start(&mut run)?;
-        let Some(reader) = wait_for(|| Reader::connect(&folder.join("events.sock")).ok()) else {
+        let control = folder.join("control.sock");
+        let is_ready = || {
+            Reader::connect(&folder.join("events.sock"))
+                .ok()
+                .filter(|_| control.exists())
+        };
+        let Some(reader) = wait_for(is_ready) else {
             let log = fs::read_to_string(folder.join("daemon.log"))?;
             return Err(format!("the daemon does not start:\n{log}").into());
         };

@@ -66,7 +66,7 @@ struct Plan {
     #[arg(long, default_value_t = 10_000)]
     registered: u16,
     /// Seconds that are measured, after a warm-up
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 12)]
     seconds: u64,
     /// How often callscribe is measured
     #[arg(long, default_value_t = 2)]
@@ -74,9 +74,6 @@ struct Plan {
     /// Contestants by name; all by default
     #[arg(long, value_delimiter = ',')]
     only: Vec<Contestant>,
-    /// Yardsticks that do more than count stop at this many streams
-    #[arg(long, default_value_t = 1000)]
-    yardstick_legs: u16,
     /// Name under which figures and pictures are kept in benches/results and docs/performance
     #[arg(long)]
     keep: Option<String>,
@@ -121,6 +118,7 @@ fn compare(mut plan: Plan) -> Outcome<()> {
     let cores = Cores::divide()?;
     let mut report = Report::new(machine);
     println!("{}\n\n{}", report.machine, report::HEAD);
+    let mut failed = Vec::new();
     for (contestant, load) in runs(&plan, cores) {
         let is_registered = load.legs != load.streams;
         let result = if is_registered {
@@ -128,14 +126,23 @@ fn compare(mut plan: Plan) -> Outcome<()> {
         } else {
             contestant.run(load)
         };
-        let result = result.map_err(|error| {
-            let (name, legs) = (contestant.name(), load.legs);
-            format!("{name} with {legs} legs: {error}")
-        })?;
-        report.add(Run::new(contestant, load, result));
+        match result {
+            Ok(result) => report.add(Run::new(contestant, load, result)),
+            // The others are worth their minutes all the same.
+            Err(error) => {
+                let (name, legs) = (contestant.name(), load.legs);
+                println!("| {name} | {legs} | failed: {error} |");
+                failed.push(name);
+            }
+        }
     }
     report.close(against.as_ref());
-    report.keep(plan.keep.as_deref())
+    report.keep(plan.keep.as_deref())?;
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("runs failed: {}", failed.join(", ")).into())
+    }
 }
 
 /// Every run, in its order: the machine may change its pace meanwhile, so those to be compared are neighbours.
@@ -151,13 +158,8 @@ fn runs(plan: &Plan, cores: Cores) -> Vec<(Contestant, Load)> {
     let chosen = |contestant: &Contestant| plan.only.is_empty() || plan.only.contains(contestant);
     for &legs in &plan.legs {
         for contestant in Contestant::ALL.into_iter().filter(chosen) {
-            let most = if contestant.only_counts() || !contestant.is_yardstick() {
-                u16::MAX
-            } else {
-                plan.yardstick_legs
-            };
-            // With one stream, most of what a yardstick costs is its start.
-            if legs > most || (legs == 1 && contestant.is_yardstick()) {
+            // With one stream there is nothing to compare: hundredths of a second.
+            if legs > contestant.most_streams() || (legs == 1 && contestant.is_yardstick()) {
                 continue;
             }
             let times = if contestant.is_yardstick() {

@@ -24,6 +24,19 @@ pub(crate) struct Sockets {
     pub(crate) unread: usize,
 }
 
+/// UDP datagrams that were fetched from any socket of this machine, since it began.
+pub(crate) fn fetched() -> Outcome<u64> {
+    let table = fs::read_to_string("/proc/net/snmp")?;
+    let mut rows = table.lines().filter_map(|line| line.strip_prefix("Udp: "));
+    let (names, values) = (rows.next().unwrap_or(""), rows.next().unwrap_or(""));
+    let mut columns = names.split_whitespace().zip(values.split_whitespace());
+    let count = columns.find(|(name, _)| *name == "InDatagrams");
+    Ok(count
+        .ok_or("the kernel does not count datagrams")?
+        .1
+        .parse()?)
+}
+
 /// Reads `/proc/net/udp`.
 pub(crate) fn look(ports: &Range<u16>) -> Outcome<Sockets> {
     let table = fs::read_to_string("/proc/net/udp")?;

@@ -24,6 +24,8 @@ pub(crate) struct Run {
     pub(crate) streams: u16,
     pub(crate) talk: Talk,
     pub(crate) seconds: f64,
+    /// Packets that were fetched meanwhile, as a share of those that were due. Costs are charged to what came.
+    pub(crate) pace: f64,
     /// Processor seconds for a minute of one stream.
     pub(crate) cpu_s_per_stream_minute: f64,
     /// The same as a share of one core.
@@ -80,6 +82,14 @@ impl Report {
 
     /// Prints what is to be said of all runs together.
     pub(crate) fn close(&self, against: Option<&Self>) {
+        for run in self.runs.iter().filter(|run| !run.is_paced()) {
+            println!(
+                "\nNot at its pace, so not what it says: {} with {} streams had {:.0} % of its packets in time.",
+                run.contestant.name(),
+                run.streams,
+                run.pace * 100.0
+            );
+        }
         println!("\n{}", self.accounts());
         println!("{}", self.ratios());
         if let Some(growth) = self.growth() {
@@ -113,12 +123,13 @@ impl Report {
         Ok(())
     }
 
-    /// Under full load: every leg has a stream, and it speaks.
+    /// Under full load: every leg has a stream, and it speaks. Runs that did not get their packets in time are left out.
     pub(crate) fn full(&self, contestant: Contestant) -> impl Iterator<Item = &Run> {
         self.runs.iter().filter(move |run| {
             run.contestant == contestant
                 && run.legs == run.streams
                 && run.talk == Talk::Conversation
+                && run.is_paced()
         })
     }
 
@@ -244,8 +255,8 @@ pub(crate) fn read(name: &str) -> Outcome<Report> {
 }
 
 pub(crate) const HEAD: &str = "\
-| receiver | legs | streams | CPU s / stream-minute | % of a core / stream | in the kernel | its core | generator | recogniser | sent | lost | dropped by the kernel | latest packet, ms late |
-|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|";
+| receiver | legs | streams | CPU s / stream-minute | % of a core / stream | in the kernel | its core | generator | recogniser | pace | sent | lost | dropped by the kernel | latest packet, ms late |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|";
 
 const ACCOUNTS: &str = "\
 | callscribe: legs | streams | fragment, ms p50 / p90 / p99 | END | tick lag | MiB before | at the end | KiB a leg | speech | texts | speech without text, ms |
@@ -254,16 +265,18 @@ const ACCOUNTS: &str = "\
 
 impl Run {
     pub(crate) fn new(contestant: Contestant, load: Load, result: Result) -> Self {
-        let streams = f64::from(load.streams);
+        let used = result.contestant;
+        let pace = result.fetched as f64 / (f64::from(load.streams) * 50.0 * used.wall);
+        let streams = f64::from(load.streams) * pace;
         let percent = |used: Use| used.of_core() * 100.0;
         let mib = |kib: u64| kib as f64 / 1024.0;
-        let used = result.contestant;
         Self {
             contestant,
             legs: load.legs,
             streams: load.streams,
             talk: load.talk,
             seconds: used.wall,
+            pace,
             cpu_s_per_stream_minute: used.of_core() / streams * 60.0,
             percent_of_core_per_stream: percent(used) / streams,
             system_share: used.system / used.cpu.max(f64::MIN_POSITIVE),
@@ -296,13 +309,19 @@ impl Run {
         lost
     }
 
+    /// Whether its packets came in time: within 2 %, and a second of somebody else's.
+    fn is_paced(&self) -> bool {
+        let due = f64::from(self.streams) * 50.0 * self.seconds;
+        (self.pace * due - due).abs() <= due * 0.02 + 100.0
+    }
+
     fn line(&self) -> String {
         let silent = match self.talk {
             Talk::Conversation => "",
             Talk::Silence => " (silence)",
         };
         format!(
-            "| {}{silent} | {} | {} | {:.4} | {:.4} | {:.0} % | {:.1} % | {:.1} % | {:.1} % | {} | {} | {} | {:.1} |",
+            "| {}{silent} | {} | {} | {:.4} | {:.4} | {:.0} % | {:.1} % | {:.1} % | {:.1} % | {:.1} % | {} | {} | {} | {:.1} |",
             self.contestant.name(),
             self.legs,
             self.streams,
@@ -312,6 +331,7 @@ impl Run {
             self.core.contestant,
             self.core.generator,
             self.core.recogniser,
+            self.pace * 100.0,
             self.sent,
             self.lost(),
             self.dropped_by_kernel,

@@ -116,7 +116,16 @@ impl Condition {
 
     pub(crate) fn apply(&self, clean: &Leg, seed: u64) -> Leg {
         let gain = ratio(self.level.into()) / clean.active_level();
-        let mut audio: Vec<f32> = clean.audio.iter().map(|sample| sample * gain).collect();
+        let mut leg = self.alone(clean, seed);
+        for (sound, speech) in leg.audio.iter_mut().zip(&clean.audio) {
+            *sound += speech * gain;
+        }
+        leg
+    }
+
+    /// What else is on the line, without the speech.
+    pub(crate) fn alone(&self, clean: &Leg, seed: u64) -> Leg {
+        let mut audio = vec![0.0; clean.audio.len()];
         if let Some((sound, loudness)) = self.sound {
             let mut noise = sound.make(&mut Random::new(seed ^ 0x5EED), clean);
             let (level, always) = match loudness {
@@ -127,10 +136,8 @@ impl Condition {
                 keep_between(&mut noise, &clean.labels);
             }
             let gain = ratio(level.into()) / active_rms(&noise);
-            audio
-                .iter_mut()
-                .zip(&noise)
-                .for_each(|(audio, noise)| *audio += noise * gain);
+            noise.iter_mut().for_each(|sample| *sample *= gain);
+            audio = noise;
         }
         Leg {
             audio,

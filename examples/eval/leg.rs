@@ -1,9 +1,10 @@
 //! A leg of a call in memory, with what is speech in it.
 
 use std::io;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 
-use callscribe::media::{Frame, Law};
+use callscribe::media::{Frame, Law, Samples};
 
 use crate::network::Loss;
 use crate::sounds::Random;
@@ -18,11 +19,15 @@ pub(crate) struct Leg {
 }
 
 impl Leg {
-    /// Strings the recordings of a manifest together, with pauses of 0.4 to 3 s.
-    pub(crate) fn read(folder: &Path, seed: u64) -> Result<Self, ReadError> {
+    /// Strings the recordings of a manifest together, with pauses of 0.4 to 3 s, until there are so
+    /// many seconds.
+    pub(crate) fn read(folder: &Path, seconds: f32, seed: u64) -> Result<Self, ReadError> {
         let mut random = Random::new(seed);
         let mut leg = Self::silent();
         for (file, said) in manifest(folder)? {
+            if leg.seconds() >= seconds {
+                break;
+            }
             leg.pause(random.between(0.4, 3.0));
             leg.append(&recording(folder.join(file))?);
             leg.said.push_str(&said);
@@ -49,6 +54,37 @@ impl Leg {
         }
         Ok(leg)
     }
+
+    /// The short recordings, each with a pause for thought at its quietest place, and where those
+    /// pauses are.
+    pub(crate) fn read_thoughtful(
+        folder: &Path,
+        seed: u64,
+    ) -> Result<(Self, Vec<Range<Samples>>), ReadError> {
+        let mut random = Random::new(seed);
+        let (mut leg, mut pauses) = (Self::silent(), Vec::new());
+        for (file, said) in manifest(folder)? {
+            let audio = recording(folder.join(file))?;
+            if audio.len() > Self::SENTENCE {
+                continue;
+            }
+            let (before, after) = audio.split_at(quietest(&audio) * FRAME);
+            leg.pause(random.between(1.5, 3.0));
+            leg.append(before);
+            let start = samples(leg.labels.len());
+            let (least, most) = Self::THOUGHT_MS.into_inner();
+            leg.pause(random.between(f32::from(least), f32::from(most)) / 1_000.0);
+            pauses.push(start..samples(leg.labels.len()));
+            leg.append(after);
+            leg.said.push_str(&said);
+        }
+        leg.pause(3.0);
+        Ok((leg, pauses))
+    }
+
+    pub(crate) const THOUGHT_MS: RangeInclusive<u16> = 300..=1_200;
+    /// At most 6 s.
+    const SENTENCE: usize = 6 * 8_000;
 
     const fn silent() -> Self {
         Self {
@@ -123,11 +159,27 @@ impl Leg {
         self.labels.resize(self.labels.len() + frames, false);
     }
 
+    /// One frame more.
+    pub(crate) fn push(&mut self, frame: &[f32], is_speech: bool) {
+        self.audio.extend(frame);
+        self.labels.push(is_speech);
+    }
+
     fn append(&mut self, recording: &[f32]) {
         self.labels.extend(labels(recording));
         self.audio.extend(recording);
         self.audio.resize(self.labels.len() * FRAME, 0.0);
     }
+}
+
+/// The frame at which the middle half of a recording is quietest, within 120 ms.
+fn quietest(audio: &[f32]) -> usize {
+    let levels: Vec<f32> = audio.chunks_exact(FRAME).map(mean_square).collect();
+    let around = |at: usize| levels[at - 3..at + 3].iter().sum::<f32>();
+    let middle = (levels.len() / 4).max(3)..levels.len() * 3 / 4;
+    middle
+        .min_by(|a, b| around(*a).total_cmp(&around(*b)))
+        .unwrap_or_default()
 }
 
 /// Each recording and what is said in it.

@@ -6,8 +6,10 @@
 //! known from the clean recordings.
 //!
 //! Some conditions are also recognised, by the engine of `callscribe service`: through callscribe,
-//! and whole. `--dense` shows instead what is lost where speech without a pause must be cut.
+//! and whole. `--dense` shows instead what is lost where speech without a pause must be cut,
+//! `--hangover` what the hangover is worth. Progress is told on stderr.
 #![expect(clippy::print_stdout, reason = "the table is what the program is for")]
+#![expect(clippy::print_stderr, reason = "recognition takes minutes")]
 #![expect(
     clippy::disallowed_methods,
     reason = "it measures the time a detector takes"
@@ -15,6 +17,7 @@
 
 mod conditions;
 mod cost;
+mod hangover;
 mod leg;
 mod monologue;
 mod network;
@@ -49,6 +52,9 @@ struct Arguments {
     /// Begins the random numbers of gaps and noise.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// No more than so many seconds of the recordings, and the rest of the last one.
+    #[arg(long, default_value_t = 86_400.0)]
+    seconds: f32,
     /// Only conditions whose name has this in it.
     #[arg(long, default_value = "")]
     only: String,
@@ -72,6 +78,10 @@ struct Arguments {
     /// Instead: so many seconds of speech without a pause, recognised, each seam shown.
     #[arg(long)]
     dense: Option<u16>,
+    /// Instead: sentences with pauses for thought under hangovers of 300 to 1,200 ms. Recognised,
+    /// unless `--recognise none`.
+    #[arg(long)]
+    hangover: bool,
     /// Runs the detector alone over so many frames: what is counted to know its cost.
     #[arg(long, hide = true)]
     cost_of: Option<cost::Run>,
@@ -90,7 +100,14 @@ fn main() -> Result<(), Error> {
         monologue::run(&leg, timing, &recogniser);
         return Ok(());
     }
-    let clean = Leg::read(&arguments.folder, arguments.seed)?;
+    if arguments.hangover {
+        let is_wanted = arguments.recognise != ["none"];
+        let recogniser = is_wanted.then(|| Recogniser::load(arguments.threads));
+        let recogniser = recogniser.transpose()?;
+        hangover::run(&arguments.folder, arguments.seed, recogniser.as_ref())?;
+        return Ok(());
+    }
+    let clean = Leg::read(&arguments.folder, arguments.seconds, arguments.seed)?;
     if let Some(run) = arguments.cost_of {
         run.run(&clean);
         return Ok(());

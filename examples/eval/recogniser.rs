@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use callscribe::cli::service::default_model;
-use callscribe::media::{Frame, Law};
+use callscribe::media::{Frame, Law, Samples};
 use callscribe::service::audio::{Audio, AudioFormat};
 use callscribe::service::engine::whisper::{LoadError, Whisper, WhisperConfig};
 use callscribe::service::engine::{Engine, Job, JobId};
@@ -52,13 +52,17 @@ impl Recogniser {
             },
             interim: false,
         };
+        let length = Samples(job.audio.bytes.len() as u64).as_duration();
+        eprint!("  recognising {:.1} s", length.as_secs_f32());
         let began = Instant::now();
         let segments = self.runtime.block_on(self.engine.recognise(job));
         let texts = segments
             .into_iter()
             .flatten()
             .filter_map(|segment| segment.result);
-        (texts.map(|result| result.text).collect(), began.elapsed())
+        let took = began.elapsed();
+        eprintln!(" took {:.1} s", took.as_secs_f32());
+        (texts.map(|result| result.text).collect(), took)
     }
 }
 

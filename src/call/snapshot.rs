@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 use crate::call::conversation::{Call, Phase};
 use crate::call::leg::Leg;
 use crate::call::session::SessionSnapshot;
-use crate::event::{Channel, Coverage, Direction, HealthState, Metadata};
-use crate::media::receiver::{ExpectedSource, Statistics};
+use crate::event::{Channel, Coverage, Direction, HealthState, Metadata, rfc3339};
+use crate::media::receiver::{ExpectedSource, Statistics, WallClock};
 
 /// A call at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +62,9 @@ pub struct LegSnapshot {
     /// The evidence that `channel_health` gave with it.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub health_detail: Box<str>,
+    /// The sender's own clock, by its last sender report; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender_clock: Option<SenderClock>,
     /// How loud it is, in dBFS, on a meter that falls back slowly; absent while no packet comes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level_dbfs: Option<i8>,
@@ -82,6 +85,30 @@ pub struct LegSnapshot {
     pub coverage: Option<Coverage>,
     /// Its packets, counted.
     pub statistics: Statistics,
+}
+
+/// What the sender's own clock read at a moment of the call (RFC 3550 §6.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SenderClock {
+    /// What it read.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub at: jiff::Timestamp,
+    /// The same moment on the call clock, in milliseconds.
+    pub position_ms: u64,
+}
+
+impl SenderClock {
+    /// `None` if the sender counts from another moment than 1900, as RFC 3550 §4 permits.
+    fn of(clock: WallClock) -> Option<Self> {
+        let seconds = (clock.ntp >> 32).checked_sub(UNIX_EPOCH_IN_NTP)?;
+        let fraction = ((clock.ntp & u64::from(u32::MAX)) * 1_000_000_000) >> 32;
+        let nanoseconds = i32::try_from(fraction).ok()?;
+        let at = jiff::Timestamp::new(i64::try_from(seconds).ok()?, nanoseconds).ok()?;
+        Some(Self {
+            at,
+            position_ms: clock.position.as_ms(),
+        })
+    }
 }
 
 /// Where a call is in its life, in a word.
@@ -128,6 +155,7 @@ impl Leg {
                 .map(|gone| u64::try_from(gone.as_millis()).unwrap_or(u64::MAX)),
             health: self.health(),
             health_detail: self.health_detail().into(),
+            sender_clock: self.receiver().wall_clock().and_then(SenderClock::of),
             level_dbfs: silent_for
                 .filter(|gone| *gone < METER_HOLD)
                 .map(|_| whole_db(self.level_dbfs())),
@@ -167,6 +195,9 @@ impl CallState {
     }
 }
 
+/// Seconds from 1900, where NTP begins, to 1970 (RFC 5905 §6).
+const UNIX_EPOCH_IN_NTP: u64 = 2_208_988_800;
+
 /// Without a packet for so long, there is no level to show.
 const METER_HOLD: Duration = Duration::from_secs(2);
 
@@ -184,6 +215,10 @@ fn whole_db(level: f32) -> i8 {
 )]
 const fn is_none(count: &u64) -> bool {
     *count == 0
+}
+
+fn as_rfc3339<S: Serializer>(at: &jiff::Timestamp, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&rfc3339(*at))
 }
 
 fn is_unrestricted(source: &ExpectedSource) -> bool {

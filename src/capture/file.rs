@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pcap_parser::nom;
 use pcap_parser::nom::IResult;
+use pcap_parser::nom::bytes::streaming::take;
 use pcap_parser::pcapng::Block;
 use pcap_parser::{
     LegacyPcapBlock, Linktype, PcapError, PcapHeader, parse_block_be, parse_block_le,
@@ -23,8 +24,8 @@ pub(super) struct Record<'a> {
     pub(super) link: Option<Link>,
     /// The bytes that were stored.
     pub(super) bytes: &'a [u8],
-    /// Whether that is less than was on the wire.
-    pub(super) cut_short: bool,
+    /// How many there were on the wire.
+    pub(super) length: u32,
 }
 
 /// The records of a file, one after the other.
@@ -51,7 +52,6 @@ struct Section {
 #[derive(Clone, Copy, Debug)]
 struct Interface {
     link: Option<Link>,
-    snap_length: u32,
     units_per_second: u64,
     offset_seconds: i64,
 }
@@ -130,7 +130,7 @@ fn pcap_record<'a>(
     let LegacyPcapBlock {
         ts_sec,
         ts_usec,
-        caplen,
+        caplen: _,
         origlen,
         data,
     } = block;
@@ -144,7 +144,7 @@ fn pcap_record<'a>(
         time: Some(Duration::from_secs(u64::from(ts_sec)) + fraction),
         link: Some(link),
         bytes: data,
-        cut_short: caplen < origlen,
+        length: origlen,
     };
     Ok((rest, record))
 }
@@ -167,6 +167,12 @@ impl Section {
             };
             return Ok((rest, None));
         }
+        let (_, head) = take(8_usize)(bytes)?;
+        let (kind, length) = head.split_at(4);
+        if !READ_BLOCKS.contains(&self.number(kind)) {
+            let (rest, _) = take(self.number(length).max(LEAST_BLOCK))(bytes)?;
+            return Ok((rest, None));
+        }
         let parse = if self.is_big_endian {
             parse_block_be
         } else {
@@ -177,7 +183,6 @@ impl Section {
             Block::InterfaceDescription(description) => {
                 self.interfaces.push(Interface {
                     link: Link::from_type(description.linktype),
-                    snap_length: description.snaplen,
                     units_per_second: description.ts_resolution().unwrap_or(1_000_000),
                     offset_seconds: description.ts_offset(),
                 });
@@ -193,23 +198,31 @@ impl Section {
                     time: interface.map(|interface| interface.time(ticks)),
                     link: interface.and_then(|interface| interface.link),
                     bytes: &packet.data[..stored],
-                    cut_short: packet.caplen < packet.origlen,
+                    length: packet.origlen,
                 })
             }
             Block::SimplePacket(packet) => {
                 let interface = self.interfaces.first();
-                let limit = interface.map_or(0, |interface| interface.snap_length);
                 let stored = packet.data.len().min(packet.origlen as usize);
                 Some(Record {
                     time: None,
                     link: interface.and_then(|interface| interface.link),
                     bytes: &packet.data[..stored],
-                    cut_short: limit != 0 && limit < packet.origlen,
+                    length: packet.origlen,
                 })
             }
             _ => None,
         };
         Ok((rest, record))
+    }
+
+    fn number(&self, octets: &[u8]) -> u32 {
+        let octets = octets.first_chunk().copied().unwrap_or_default();
+        if self.is_big_endian {
+            u32::from_be_bytes(octets)
+        } else {
+            u32::from_le_bytes(octets)
+        }
     }
 }
 
@@ -223,6 +236,13 @@ impl Interface {
         Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanoseconds))
     }
 }
+
+/// The blocks that carry packets, or tell of their interfaces. Others are passed over: they may hold
+/// anything, and pcap-parser 0.17 panics at a process information block that is too short.
+const READ_BLOCKS: [u32; 3] = [1, 3, 6];
+
+/// Octets of a block without content: its type, and its length twice (pcapng §3.1).
+const LEAST_BLOCK: u32 = 12;
 
 /// Block type of a section header: the same in either byte order (pcapng §4.1).
 const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];

@@ -12,6 +12,7 @@ use pcap_parser::Linktype;
 
 use crate::capture::file::Record;
 use crate::capture::{Counters, Datagram};
+use crate::media::{Law, g711};
 
 /// How the bytes of a packet begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +90,12 @@ impl Decoder {
         let Some(time) = record.time else {
             return skip(&mut counters.untimed);
         };
-        if record.cut_short {
-            return skip(&mut counters.cut_short);
+        let stored = u32::try_from(record.bytes.len()).unwrap_or(u32::MAX);
+        if stored < record.length {
+            counters.cut_short += 1;
+            let datagram = part_of_datagram(link, time, record)?;
+            counters.datagrams += 1;
+            return Some(datagram);
         }
         let Some(Ok(packet)) = link.slice(record.bytes) else {
             return skip(&mut counters.malformed);
@@ -158,6 +163,33 @@ impl Decoder {
     }
 }
 
+/// The datagram of a packet that was stored only in part, if its headers were; what is missing of it is silence.
+fn part_of_datagram(link: Link, time: Duration, record: &Record<'_>) -> Option<Datagram<'static>> {
+    let length = usize::try_from(record.length).ok();
+    let length = length.filter(|length| *length <= LONGEST_PACKET)?;
+    let mut packet = record.bytes.to_vec();
+    packet.resize(length, 0);
+    let sliced = link.slice(&packet)?.ok()?;
+    let (source, destination) = addresses(sliced.net.as_ref()?)?;
+    let Some(TransportSlice::Udp(udp)) = &sliced.transport else {
+        return None;
+    };
+    let mut payload = udp.payload().to_vec();
+    let end = udp.payload().as_ptr_range().end.addr() - packet.as_ptr().addr();
+    let missing = end.saturating_sub(record.bytes.len());
+    let stored = payload.len().checked_sub(missing)?;
+    let (header, rest) = payload.split_at_mut_checked(stored)?;
+    let [_, payload_type, ..] = *header.first_chunk::<RTP_HEADER>()?;
+    let is_a_law = payload_type & 0x7f == 8;
+    rest.fill(g711::silence(if is_a_law { Law::Pcma } else { Law::Pcmu }));
+    Some(Datagram {
+        time,
+        source: SocketAddr::new(source, udp.source_port()),
+        destination: SocketAddr::new(destination, udp.destination_port()),
+        payload: Cow::Owned(payload),
+    })
+}
+
 fn addresses(net: &NetSlice<'_>) -> Option<(IpAddr, IpAddr)> {
     match net {
         NetSlice::Ipv4(ip) => {
@@ -180,6 +212,12 @@ fn addresses(net: &NetSlice<'_>) -> Option<(IpAddr, IpAddr)> {
 
 /// How long a fragment waits for the others: Linux's `net.ipv4.ipfrag_time`.
 const FRAGMENT_LIFETIME: Duration = Duration::from_secs(30);
+
+/// Octets of an RTP header (RFC 3550 §5.1).
+const RTP_HEADER: usize = 12;
+
+/// An IP packet with the headers of a link.
+const LONGEST_PACKET: usize = 65_535 + 64;
 
 /// How many fragments back an incomplete datagram may reach: each may take up to 64 KiB of memory,
 /// and a hostile capture would open one after the other.

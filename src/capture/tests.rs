@@ -138,6 +138,29 @@ fn pcapng_is_read_with_each_interfaces_own_clock() {
 }
 
 #[test]
+fn blocks_that_are_not_read_are_passed_over_whatever_they_hold() {
+    let (header, packet) = (
+        [
+            &0x1a2b_3c4d_u32.to_le_bytes()[..],
+            &[1, 0, 0, 0],
+            &[0xff; 8],
+        ]
+        .concat(),
+        udp_packet(),
+    );
+    for kind in [2, 4, 5, 7, 9, 10, 0x0bad, 0x8000_0001] {
+        for length in [0_u32, 4, 11, 12] {
+            let mut empty = block(kind, &[]);
+            empty[4..8].copy_from_slice(&length.to_le_bytes());
+            let head = block(0x0a0d_0d0a, &[&header]);
+            let file = [head, interface(101, &[]), empty, enhanced(0, 77, &packet)].concat();
+            let (read, _) = read(&file);
+            assert!(matches!(read[..], [Ok(_)]), "{kind:x}, {length}");
+        }
+    }
+}
+
+#[test]
 fn fragments_make_their_datagram_whole_in_any_order() {
     let payload: Vec<u8> = (0..=255).cycle().take(3000).collect();
     let fragments = fragments(&payload);
@@ -204,14 +227,30 @@ fn file_of_another_kind_is_refused_by_name() {
 }
 
 #[test]
-fn packet_cut_by_the_snap_length_is_counted_not_given() {
-    let mut file = pcap_le(0xa1b2_c3d4, 101, &udp_packet());
-    let original_length = 24 + 12;
-    file[original_length] += 1;
-    let (read, counters) = read(&file);
-    assert_eq!((read.len(), counters.cut_short), (0, 1));
-    let said = counters.shortcomings();
-    assert!(said.len() == 1 && said[0].starts_with("1 packets were stored only in part"));
+fn packet_cut_by_the_snap_length_is_given_and_silent_where_it_was_cut() {
+    let (a, b) = (address("192.0.2.1:4000"), address("192.0.2.2:20000"));
+    let rtp = [&[0x80, 8][..], &[1; 10], &[7; 160]].concat();
+    let mut writer = Writer::new();
+    writer.push(AT, a, b, &rtp);
+    let file = writer.into_bytes();
+    let headers = 24 + 16 + 20 + 8;
+    for stored in [171, 20, 12, 11, 0] {
+        let mut cut = file[..headers + stored].to_vec();
+        let length = u32::try_from(20 + 8 + stored).unwrap();
+        cut[32..36].copy_from_slice(&length.to_le_bytes());
+        let (read, counters) = read(&cut);
+        assert_eq!(counters.cut_short, 1);
+        let said = counters.shortcomings();
+        assert!(said.len() == 1 && said[0].starts_with("1 packets were stored only in part"));
+        if stored < 12 {
+            assert_eq!(read, [], "{stored}");
+            continue;
+        }
+        let datagram = read[0].as_ref().unwrap();
+        assert_eq!((datagram.source, datagram.destination), (a, b));
+        assert_eq!(datagram.payload[..stored], rtp[..stored]);
+        assert_eq!(datagram.payload[stored..], vec![0xd5; 172 - stored]);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod plan;
 mod recording;
+mod unheard;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -29,6 +30,7 @@ use crate::speech::utterance::SettingsError;
 use crate::wav::WavError;
 use plan::Plan;
 use recording::Recording;
+use unheard::Unheard;
 
 /// Run the daemon's core over a capture and print its lines.
 ///
@@ -135,33 +137,49 @@ fn replay(args: &ReplayArgs) -> Result<(), ReplayError> {
         path: args.file.clone(),
         source,
     };
-    let (datagrams, damage) = read(&bytes).map_err(capture_error)?;
-    let mut replay = Replay::new(args, &config, &datagrams)?;
-    for datagram in &datagrams {
+    let content = Content::read(&bytes).map_err(capture_error)?;
+    let mut replay = Replay::new(args, &config, &content.datagrams)?;
+    for datagram in &content.datagrams {
         replay.take(datagram)?;
     }
-    replay.finish()?;
-    match damage {
+    replay.finish(content.shortcomings)?;
+    match content.damage {
         Some(damage) => Err(capture_error(damage)),
         None => Ok(()),
     }
 }
 
-/// Every whole datagram, and what ended the file before its end.
-fn read(bytes: &[u8]) -> Result<(Vec<Datagram<'_>>, Option<CaptureError>), CaptureError> {
-    let mut datagrams = Vec::new();
-    for item in capture::datagrams(bytes)? {
-        match item {
-            Ok(datagram) => datagrams.push(datagram),
-            Err(damage) => return Ok((datagrams, Some(damage))),
+/// What there is in a capture.
+struct Content<'a> {
+    datagrams: Vec<Datagram<'a>>,
+    /// What could not be read, in sentences.
+    shortcomings: Vec<String>,
+    /// What ended the file before its end.
+    damage: Option<CaptureError>,
+}
+
+impl<'a> Content<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, CaptureError> {
+        let mut items = capture::datagrams(bytes)?;
+        let (mut datagrams, mut damage) = (Vec::new(), None);
+        for item in items.by_ref() {
+            match item {
+                Ok(datagram) => datagrams.push(datagram),
+                Err(error) => damage = Some(error),
+            }
         }
+        Ok(Self {
+            datagrams,
+            shortcomings: items.counters().shortcomings(),
+            damage,
+        })
     }
-    Ok((datagrams, None))
 }
 
 struct Replay {
     switchboard: Switchboard,
     plan: Plan,
+    unheard: Unheard,
     recording: Option<Recording>,
     engine: Option<LiveEngine>,
     audio: BTreeMap<PartKey, Rc<PartAudio>>,
@@ -200,6 +218,12 @@ impl Replay {
             .unwrap_or_default();
         let mut switchboard = Switchboard::new(Arc::new(settings), WallClock::new(zero, at));
         let plan = Plan::new(datagrams, &args.leg, &config.receiver(), &mut switchboard);
+        for leg in args.leg.iter().filter(|leg| !plan.has_port(leg.port)) {
+            eprintln!(
+                "callscribe: --leg {}: nothing was sent to this port",
+                leg.port
+            );
+        }
         let engine = match args.engine {
             Engine::None => None,
             Engine::Configured => Some(LiveEngine {
@@ -214,6 +238,7 @@ impl Replay {
         Ok(Self {
             switchboard,
             plan,
+            unheard: Unheard::default(),
             recording,
             engine,
             audio: BTreeMap::new(),
@@ -228,12 +253,17 @@ impl Replay {
     }
 
     fn take(&mut self, datagram: &Datagram<'_>) -> Result<(), ReplayError> {
-        let at = self.zero + datagram.time.saturating_sub(self.first);
-        self.pass_time_until(at)?;
+        let since = datagram.time.saturating_sub(self.first).min(LONGEST);
+        self.pass_time_until(self.zero + since)?;
         if let Some(port) = self.plan.port(datagram.destination) {
             let (source, now) = (datagram.source, self.now);
+            let strays = self.switchboard.strays().total();
             self.switchboard
                 .handle_datagram(port, source, &datagram.payload, now);
+            if self.switchboard.strays().total() > strays {
+                let settings = &self.switchboard.settings().receiver;
+                self.unheard.note(datagram, settings);
+            }
             self.perform()?;
         }
         Ok(())
@@ -250,17 +280,22 @@ impl Replay {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(), ReplayError> {
+    /// Ends every call, and says what could not be used.
+    fn finish(mut self, shortcomings: Vec<String>) -> Result<(), ReplayError> {
         self.switchboard
             .handle_close(EndReason::EndOfCapture, self.now);
         self.perform()?;
         self.lines.flush()?;
         if self.next_seq == 0 {
             eprintln!(
-                "callscribe: nothing to hear in this capture: {} of its datagrams came to no call, \
-                 because none of them is RTP with a payload type of rtp.payload-types",
-                self.switchboard.strays().total()
+                "callscribe: there is nothing to hear in this capture: it has no G.711 in RTP"
             );
+        }
+        for sentence in shortcomings {
+            eprintln!("callscribe: {sentence}");
+        }
+        for sentence in self.unheard.sentences() {
+            eprintln!("callscribe: not heard: {sentence}");
         }
         if let Some(recording) = self.recording.take() {
             recording.finish()?;
@@ -351,3 +386,6 @@ impl ReplayError {
         }
     }
 }
+
+/// A capture is no longer; a clock that was set meanwhile may make it look so.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);

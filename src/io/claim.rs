@@ -5,9 +5,9 @@
     reason = "a daemon that is about to end is waited for"
 )]
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -46,9 +46,10 @@ impl Claim {
         }
     }
 
-    /// The same for a folder, which is made if need be.
+    /// The same for a folder, which is made if need be: what people said is nobody else's business.
     pub(super) fn take_folder(folder: &Path) -> Result<Self, ClaimError> {
-        fs::create_dir_all(folder).map_err(ClaimError::Refused)?;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(ClaimError::Refused)?;
         Self::take(&folder.join("lock"))
     }
 }
@@ -61,15 +62,20 @@ const POLL: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
     fn one_has_it_until_it_is_dropped() {
         let folder = tempfile::tempdir().unwrap();
-        let first = Claim::take_folder(folder.path()).unwrap();
-        let second = Claim::take_folder(folder.path());
+        let folder = folder.path().join("calls");
+        let first = Claim::take_folder(&folder).unwrap();
+        let second = Claim::take_folder(&folder);
         assert!(matches!(second, Err(ClaimError::Taken)));
         drop(first);
-        assert!(Claim::take_folder(folder.path()).is_ok());
+        assert!(Claim::take_folder(&folder).is_ok());
+        let mode = std::fs::metadata(&folder).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{mode:o}");
     }
 }

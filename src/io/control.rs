@@ -17,6 +17,8 @@ mod adjustable;
 mod advertised;
 mod answer;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod page;
 mod request;
 mod routes;

@@ -12,6 +12,7 @@ pub mod writer;
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -178,7 +179,8 @@ impl JournalError {
 fn claim(settings: &Settings) -> Result<Option<Claim>, JournalError> {
     if let Some(folder) = settings.path.parent() {
         // If it cannot be made, that is told when the database is opened.
-        fs::create_dir_all(folder).ok();
+        let mut folders = fs::DirBuilder::new();
+        folders.recursive(true).mode(0o750).create(folder).ok();
     }
     match Claim::take(&settings.lock()) {
         Ok(claim) => Ok(Some(claim)),

@@ -1,8 +1,10 @@
 //! Where log lines go and how they look; both may change while the daemon runs.
 
+mod lines;
+
 use std::env;
 use std::fs;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,12 +17,14 @@ use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::config::LogFormat;
 use crate::config::file::Log;
+use lines::Lines;
 
 /// The running log.
 #[derive(Clone, Debug)]
 pub struct Logging {
     filter: reload::Handle<EnvFilter, Registry>,
     is_json: Arc<AtomicBool>,
+    lines: Lines,
 }
 
 impl Logging {
@@ -32,26 +36,37 @@ impl Logging {
         // format is forgotten with the filter.
         drop(self.filter.reload(EnvFilter::new(&config.level)));
     }
+
+    /// Waits for the last lines, but not for long.
+    pub fn finish(&self) {
+        self.lines.finish();
+    }
 }
 
 /// Starts logging: to the journal with its fields where standard error is the journal and the format is
-/// `text`, else to standard error. A second start changes nothing.
-pub fn start(config: &Log) -> Logging {
+/// `text`, else to standard error, by a thread of its own. A second start changes nothing.
+///
+/// # Errors
+/// When the system refuses a thread.
+pub fn start(config: &Log) -> io::Result<Logging> {
+    let lines = Lines::to(io::stderr())?;
+    let to_stderr = {
+        let lines = lines.clone();
+        move || lines.clone()
+    };
     let (filter, handle) = reload::Layer::new(EnvFilter::new(&config.level));
     let is_json = Arc::new(AtomicBool::new(config.format == LogFormat::Json));
-    let json = fmt::layer().json().with_writer(std::io::stderr);
+    let json = fmt::layer().json().with_writer(to_stderr.clone());
     let json = json.with_filter(dynamic_filter_fn(events_if(&is_json, true)));
     let journal = under_journald().then(tracing_journald::layer);
     // Fields by their own names: CALL_ID, CHANNEL, REASON.
     let journal = journal.and_then(Result::ok);
     let journal = journal.map(|journal| journal.with_field_prefix(None));
-    let lines = journal.is_none().then(|| {
-        let is_terminal = std::io::stderr().is_terminal();
-        fmt::layer()
-            .with_ansi(is_terminal)
-            .with_writer(std::io::stderr)
+    let text = journal.is_none().then(|| {
+        let is_terminal = io::stderr().is_terminal();
+        fmt::layer().with_ansi(is_terminal).with_writer(to_stderr)
     });
-    let text = lines.with_filter(dynamic_filter_fn(events_if(&is_json, false)));
+    let text = text.with_filter(dynamic_filter_fn(events_if(&is_json, false)));
     let journal = journal.with_filter(dynamic_filter_fn(events_if(&is_json, false)));
     let started = tracing_subscriber::registry()
         .with(filter)
@@ -61,10 +76,11 @@ pub fn start(config: &Log) -> Logging {
         .try_init();
     // Only a test that starts two daemons in one process comes here twice.
     drop(started);
-    Logging {
+    Ok(Logging {
         filter: handle,
         is_json,
-    }
+        lines,
+    })
 }
 
 /// Events pass in one of the formats. Spans pass in both: a span that began in the old format is still

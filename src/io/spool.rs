@@ -252,8 +252,7 @@ impl Spool {
 /// Makes the folder, and makes it ours as long as the claim is held.
 fn claim(directory: &Path) -> Result<Claim, OpenError> {
     let directory = directory.to_owned();
-    let made = files::create_folder(&directory).map_err(ClaimError::Refused);
-    match made.and_then(|()| Claim::take_folder(&directory)) {
+    match Claim::take_folder(&directory) {
         Ok(claim) => Ok(claim),
         Err(ClaimError::Taken) => Err(OpenError::InUse { directory }),
         Err(ClaimError::Refused(source)) => Err(OpenError::Refused { directory, source }),

@@ -71,3 +71,8 @@ pub fn stream_of(bytes: &[u8]) -> Option<Ssrc> {
         Datagram::Rtcp | Datagram::Stun | Datagram::Malformed | Datagram::NotRtp => None,
     }
 }
+
+/// Whether a datagram is RTCP.
+pub fn is_rtcp(bytes: &[u8]) -> bool {
+    matches!(Datagram::classify(bytes), Datagram::Rtcp)
+}

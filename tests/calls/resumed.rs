@@ -129,7 +129,8 @@ fn nothing_shows_that_a_call_was_handed_over() {
         talk.hang_up();
         talk
     };
-    proptest!(ProptestConfig::with_cases(48), |(at in 1_usize..690, again in 1_usize..200)| {
+    // Of one packet it is not clear yet whether a stream begins with it, so it is not handed over.
+    proptest!(ProptestConfig::with_cases(48), |(at in 2_usize..690, again in 1_usize..200)| {
         let mut talk = Talk::new(Answer::After(Duration::from_millis(300)));
         talk.go_on(at);
         talk.restart(Depth::Handover, Duration::ZERO);

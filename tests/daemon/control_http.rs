@@ -14,7 +14,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::control::{Client, read_answer};
-use crate::support::{Daemon, wait_for};
+use crate::support::{Daemon, free_ports, wait_for};
 use callscribe::service::config::ServiceConfig;
 use serde_json::{Value, json};
 
@@ -405,7 +405,7 @@ fn address_of_the_network_without_passwords_stops_the_start() {
         if let Some(passwords) = passwords {
             std::fs::write(&users, passwords).unwrap();
         }
-        let first = crate::support::free_ports(2);
+        let first = free_ports(2);
         let text = format!(
             "[rtp]\nbind-address = \"127.0.0.1\"\nport-range = \"{first}-{}\"\n\
              [asr]\nendpoint = \"ws://127.0.0.1:1\"\n[events]\nsocket = {:?}\n\

@@ -130,7 +130,7 @@ fn document_is_true_and_complete() {
     assert_eq!(auditor.document.unseen(), Vec::<String>::new());
 }
 
-/// A heard leg shows its sender; a second sender makes `channel_health` speak.
+/// A heard leg shows its sender and that one's clock; a second sender makes `channel_health` speak.
 fn be_heard_beside_a_stranger(auditor: &Auditor, daemon: &Daemon, call: &Value) {
     let speech = Speech {
         stream: 1,
@@ -141,6 +141,22 @@ fn be_heard_beside_a_stranger(auditor: &Auditor, daemon: &Daemon, call: &Value) 
     run_sender(env!("CARGO_BIN_EXE_callscribe"), &["send", &leg], MINUTE);
     let shown = auditor.expect(200, "GET", CALL, "a", &Value::Null);
     assert!(!shown["legs"][0]["level_dbfs"].is_null(), "{shown}");
+    let ssrc = shown["legs"][0]["statistics"]["ssrc"].as_u64().unwrap();
+    let ssrc = u32::try_from(ssrc).unwrap().to_be_bytes();
+    // RFC 3550 §6.4.1: a second after midnight of 1970, at the start of the stream.
+    let report = [
+        &[0x80, 200, 0, 6][..],
+        &ssrc,
+        &2_208_988_801_u32.to_be_bytes(),
+        &[0; 16],
+    ];
+    let reporter = UdpSocket::bind("127.0.0.1:0").unwrap();
+    reporter
+        .send_to(&report.concat(), address(call, 0))
+        .unwrap();
+    auditor
+        .client
+        .wait_until("a", |call| !call["legs"][0]["sender_clock"].is_null());
     let stranger = UdpSocket::bind("127.0.0.2:0").unwrap();
     stranger
         .send_to(&[0x80, 8, 0, 0], address(call, 0))

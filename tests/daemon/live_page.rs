@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::support::control::{self, Client};
-use crate::support::{Daemon, Recogniser, Speech, line_of, run_sender, wait_for};
+use crate::support::{Daemon, Recogniser, Speech, line_of, run_sender, spawn_sender, wait_for};
 use callscribe::service::config::{EngineConfig, ServiceConfig};
 use callscribe::service::engine::scripted::{Says, Script};
 use rustix::process::Signal;
@@ -144,8 +144,7 @@ fn two_live_calls_say_what_is_wrong_with_them_and_fit_a_phone() {
         leg("caller", control::address(&lossy, 1)),
         leg("caller", control::address(&one_way, 1)),
     ];
-    let mut sender =
-        crate::support::spawn_sender(CALLSCRIBE, &["send", &legs[0], &legs[1], &legs[2]]);
+    let mut sender = spawn_sender(CALLSCRIBE, &["send", &legs[0], &legs[1], &legs[2]]);
 
     let browser = Browser::start();
     browser.open(&format!("http://{page}/"));

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::support::control::{Client, address};
 use crate::support::metrics::{Metrics, families};
-use crate::support::{Daemon, Speech, run_sender};
+use crate::support::{Daemon, Recogniser, Speech, line_of, run_sender, wait_for};
 use callscribe::service::config::ServiceConfig;
 use callscribe::service::gate::{Credentials, User};
 use serde_json::json;
@@ -121,7 +121,7 @@ fn daemon_alone() -> (Daemon, std::net::SocketAddr) {
     let more = |ports: &[u16]| {
         format!(
             "[spool]\ndirectory = \"{{folder}}/spool\"\n{}",
-            crate::support::line_of(ports)
+            line_of(ports)
         )
     };
     let daemon = Daemon::start_asking(&asr, 1, ServiceConfig::default(), more);
@@ -141,7 +141,7 @@ fn what_waits_on_disk_is_counted_until_it_has_its_text() {
     let client = Client::of(&daemon);
     speak(&daemon, 1);
     let of = |name: &str| Metrics::of(&client).value(name, "");
-    let kept = crate::support::wait_for(SOON, || {
+    let kept = wait_for(SOON, || {
         (of("callscribe_spool_parts") == 1.0).then(|| Metrics::of(&client))
     });
     let kept = kept.expect("a part waits");
@@ -153,12 +153,12 @@ fn what_waits_on_disk_is_counted_until_it_has_its_text() {
     let status = client.ask("GET", "/v1/status", &json!(null)).body;
     assert_eq!(status["spool"]["parts"], 1, "{status}");
 
-    let _back = crate::support::Recogniser::start_as(ServiceConfig {
+    let _back = Recogniser::start_as(ServiceConfig {
         listen: address,
         ..ServiceConfig::default()
     });
     let is_empty = || (of("callscribe_spool_parts") == 0.0).then_some(());
-    crate::support::wait_for(SOON, is_empty).expect("the part has its text");
+    wait_for(SOON, is_empty).expect("the part has its text");
     let done = Metrics::of(&client);
     assert_eq!(done.value("callscribe_spool_oldest_seconds", ""), 0.0);
     assert_eq!(done.value("callscribe_spool_bytes", ""), 0.0);
@@ -183,7 +183,7 @@ fn spool_that_cannot_be_written_is_counted_and_so_is_what_it_costs() {
     let gap = daemon.wait_for("gap", SOON);
     let detail = gap["detail"].as_str().unwrap();
     assert!(detail.contains("could not be kept on disk"), "{gap}");
-    let failed = crate::support::wait_for(SOON, || {
+    let failed = wait_for(SOON, || {
         let metrics = Metrics::of(&client);
         let cause = "cause=\"not_written\"";
         let given_up = metrics.value("callscribe_spool_parts_given_up_total", cause);
@@ -206,7 +206,7 @@ fn stray_datagrams_are_counted_by_cause() {
         stranger.send_to(datagram, to).unwrap();
     }
     let client = Client::of(&daemon);
-    let counted = crate::support::wait_for(SOON, || {
+    let counted = wait_for(SOON, || {
         let metrics = Metrics::of(&client);
         let of = |cause: &str| {
             metrics.value(

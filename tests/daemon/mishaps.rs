@@ -1,8 +1,9 @@
 //! The built daemon where things go wrong: what it needs is taken, away or broken, or it is told to stop.
 #![expect(
+    clippy::disallowed_methods,
     clippy::disallowed_types,
     clippy::unwrap_used,
-    reason = "tests use real sockets, and what fails here fails the test"
+    reason = "tests use real sockets and clocks, and what fails here fails the test"
 )]
 
 use std::collections::BTreeSet;

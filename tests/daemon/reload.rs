@@ -9,16 +9,18 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::UdpSocket;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::support::control::{Client, address};
-use crate::support::{Daemon, Speech, line_of, run_sender, wait_for};
+use crate::support::{Daemon, Recogniser, Speech, free_ports, line_of, run_sender, wait_for};
 use callscribe::service::config::ServiceConfig;
+use callscribe::service::engine::scripted::Says;
 use callscribe::service::fault::{Action, At, Fault, Which};
 use callscribe::service::gate::Credentials;
 use rustix::process::{Pid, Signal, kill_process};
@@ -297,7 +299,7 @@ fn fields(mut entry: &[u8]) -> BTreeMap<String, String> {
 #[test]
 fn system_journal_gets_each_line_with_its_fields_and_nothing_goes_to_standard_error() {
     let folder = tempfile::tempdir().unwrap();
-    let first = crate::support::free_ports(2);
+    let first = free_ports(2);
     let socket = folder.path().join("events.sock");
     let config = folder.path().join("callscribe.toml");
     let text = format!(
@@ -334,4 +336,60 @@ fn system_journal_gets_each_line_with_its_fields_and_nothing_goes_to_standard_er
     assert!(ended.is_some_and(|status| status.success()));
     let said = fs::read_to_string(journald.folder.path().join("stderr")).unwrap();
     assert_eq!(said, "");
+}
+
+/// A pipe holds 64 KiB; this one is full before the daemon says its first word.
+#[test]
+fn log_that_nobody_reads_holds_no_call_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let recogniser = Recogniser::start(Says::default());
+    let first = free_ports(2);
+    let socket = folder.path().join("events.sock");
+    let config = folder.path().join("callscribe.toml");
+    let text = format!(
+        "[rtp]\nbind-address = \"127.0.0.1\"\nport-range = \"{first}-{}\"\nidle-timeout-ms = 2000\n\
+         [speech]\ndetector = \"webrtc\"\n[asr]\nendpoint = {:?}\n[events]\nsocket = {socket:?}\n\
+         [journal]\npath = {:?}\n[[line]]\nname = \"line\"\nlegs = [{{ port = {first} }}]\n",
+        first + 1,
+        recogniser.endpoint(),
+        folder.path().join("journal.db"),
+    );
+    fs::write(&config, text).unwrap();
+    let (mut pipe, mut full) = std::io::pipe().unwrap();
+    full.write_all(&[b'x'; 1 << 16]).unwrap();
+    let mut daemon = Command::new(PROGRAM)
+        .args(["run", "-c"])
+        .arg(&config)
+        .stderr(full)
+        .spawn()
+        .unwrap();
+    let reader = wait_for(SOON, || UnixStream::connect(&socket).ok()).expect("it starts");
+    reader.set_read_timeout(Some(SOON)).unwrap();
+    let speech = Speech {
+        stream: 1,
+        seconds: 3,
+    };
+    let file = speech.write_wav(folder.path());
+    let to = format!("--to=127.0.0.1:{first}");
+    run_sender(PROGRAM, &["send", file.to_str().unwrap(), &to], SOON);
+    let mut texts = Vec::new();
+    for line in BufReader::new(reader).lines() {
+        let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        texts.extend(line["text"].as_str().map(str::to_owned));
+        if line["event"] == "call_ended" {
+            assert_eq!(line["coverage"][0]["lost_ms"], 0, "{line}");
+            break;
+        }
+    }
+    speech.assert_is_whole_in(&texts.join(" "));
+
+    kill_process(Pid::from_child(&daemon), Signal::TERM).unwrap();
+    let mut log = String::new();
+    pipe.read_to_string(&mut log).unwrap();
+    assert!(daemon.wait().unwrap().success());
+    let log = log.trim_start_matches('x');
+    assert!(
+        log.contains("call began") && log.contains("stopped"),
+        "{log}"
+    );
 }

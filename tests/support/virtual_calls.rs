@@ -341,6 +341,16 @@ impl Sender {
         packet
     }
 
+    /// An RTCP sender report: the next packet is of this time, in 2^-32 s since 1900 (RFC 3550 §6.4.1).
+    pub(crate) fn sender_report(&self, ntp: u64) -> Vec<u8> {
+        let mut packet = vec![0x80, 200, 0, 6];
+        packet.extend(self.ssrc.to_be_bytes());
+        packet.extend(ntp.to_be_bytes());
+        packet.extend(self.timestamp.to_be_bytes());
+        packet.extend([0; 8]);
+        packet
+    }
+
     /// An RTCP BYE in a compound packet (RFC 3550 §6.1, §6.6).
     pub(crate) fn bye(&self) -> Vec<u8> {
         let mut packet = vec![0x80, 201, 0, 1];

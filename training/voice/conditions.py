@@ -256,14 +256,17 @@ def call(rng, seconds, voices, babblers):
                 at += int(RATE * (rng.uniform(0.05, 0.6) if rng.random() < 0.5 else rng.uniform(0.5, 4)))
     x = speech.copy()
     add = lambda sound, dbfs: x + sound / (active_level(sound) + 1e-9) * db(dbfs)
+    # Half of the calls have one kind of disturbance at most: steady noise, or music between the words.
+    alone = rng.choice(["noise", "music", ""], p=[0.25, 0.25, 0.5])
+    if alone:
+        return simple(rng, x, labels, level, alone), labels
     if rng.random() < 0.75:
         x = add(noise(rng, n), min(-20, level - rng.uniform(3, 40)))
     if rng.random() < 0.4:
         x = add(babble(rng, n, babblers, rng.integers(4, 14)), level - rng.uniform(3, 25))
     if rng.random() < 0.25:
         x = add(clicks(rng, n), level - rng.uniform(-4, 25))
-    silent = np.repeat(~labels, HOP)
-    silent = np.concatenate([silent, np.ones(n - len(silent), bool)])
+    silent = between(labels, n)
     if rng.random() < 0.35:
         tone = tones(rng, n)
         # Mostly between the words; sometimes across them.
@@ -274,8 +277,30 @@ def call(rng, seconds, voices, babblers):
         x = add(tune * (fade(silent) if alone else 1.0), rng.uniform(-45, -8) if alone else level - rng.uniform(3, 25))
     if rng.random() < 0.5:
         x = x + rng.standard_normal(n) * db(rng.uniform(-90, -60))
+    return companded(rng, x), labels
+
+
+def simple(rng, speech, labels, level, kind):
+    """A call on which nothing is heard but noise all the time, or music while nobody speaks."""
+    n = len(speech)
+    if kind == "noise":
+        sound = coloured(rng, n, rng.choice([0.0, 0.0, 1.0, 2.0]))
+        loudness = level - rng.uniform(2, 25)
+    else:
+        sound = music(rng, n) * between(labels, n)
+        loudness = rng.uniform(-45, -8)
+    return companded(rng, speech + sound / (active_level(sound) + 1e-9) * db(loudness))
+
+
+def between(labels, n):
+    """Where there is no speech, per sample."""
+    silent = np.repeat(~labels, HOP)
+    return np.concatenate([silent, np.ones(n - len(silent), bool)])
+
+
+def companded(rng, x):
     law = mu_law if rng.random() < 0.5 else a_law
-    return law(np.clip(x, -1, 1) * 32767), labels
+    return law(np.clip(x, -1, 1) * 32767)
 
 
 def fade(mask):

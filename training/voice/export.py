@@ -1,22 +1,52 @@
 """Writes the weights as src/speech/voice/network.rs reads them: python export.py W.npz OUT.f32
 
 Little-endian 32-bit floats. Each matrix is laid out by input, so that an input's weights lie together.
+`python export.py --back IN.f32 W.npz` turns such a file into one that train.py goes on from.
 """
 
 import sys
 
 import numpy as np
 
+from features import INPUTS
+from train import DENSE, UNITS
 
-def main(trained, out):
-    w = np.load(trained)
-    order = [w["dense_bias"], w["dense"].T]
-    units = len(w["hidden_bias"])
+
+def layout():
+    """Name, the part of it, and its shape by input, in the order of the file."""
     # The gates reset and update together, then the new state.
-    for part in slice(2 * units), slice(2 * units, None):
-        order += [w["input_bias"][part], w["input"][part].T, w["hidden"][part].T]
-    order += [w["hidden_bias"], w["out"], w["out_bias"][None]]
-    np.concatenate([np.ravel(part) for part in order]).astype("<f4").tofile(out)
+    gates, new = slice(2 * UNITS), slice(2 * UNITS, 3 * UNITS)
+    yield "dense_bias", slice(DENSE), (DENSE,)
+    yield "dense", slice(DENSE), (INPUTS, DENSE)
+    for part in gates, new:
+        sums = part.stop - (part.start or 0)
+        yield "input_bias", part, (sums,)
+        yield "input", part, (DENSE, sums)
+        yield "hidden", part, (UNITS, sums)
+    yield "hidden_bias", slice(UNITS), (UNITS,)
+    yield "out", slice(UNITS), (UNITS,)
+    yield "out_bias", slice(1), (1,)
 
 
-main(*sys.argv[1:])
+def export(trained, out):
+    w = np.load(trained)
+    parts = [np.atleast_1d(w[name])[part].T for name, part, _ in layout()]
+    np.concatenate([np.ravel(part) for part in parts]).astype("<f4").tofile(out)
+
+
+def back(weights, out):
+    numbers, w = np.fromfile(weights, "<f4"), {}
+    for name, _, shape in layout():
+        count = int(np.prod(shape))
+        w.setdefault(name, []).append(numbers[:count].reshape(shape).T)
+        numbers = numbers[count:]
+    assert not len(numbers), "the weights are of another network"
+    w = {name: np.concatenate(parts) for name, parts in w.items()}
+    np.savez(out, **{**w, "out_bias": w["out_bias"][0]})
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--back":
+        back(*sys.argv[2:])
+    else:
+        export(*sys.argv[1:])

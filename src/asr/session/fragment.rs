@@ -15,7 +15,7 @@ pub const MAX_MESSAGE_BYTES: usize = 32_768;
 pub struct Fragment {
     /// Samples of the part, counted from its start.
     pub samples: Range<usize>,
-    /// Samples of silence behind them: only where a whole part is shorter than the least message.
+    /// Samples of silence behind them: only where the last message of a part would be too short.
     pub padding: usize,
 }
 
@@ -31,8 +31,8 @@ impl Fragment {
     }
 }
 
-/// Cuts fragments of one size. While the part grows, the least message is held back, so that the
-/// last fragment (whatever is left, at once) is never too short: it is merged with the one before.
+/// Cuts fragments of one size, each as soon as it is complete: what comes after it may be a pause, and that is withheld
+/// until it is over. What is left at the end of the part goes out at once, padded where it is too short for a message.
 #[derive(Clone, Debug)]
 pub(super) struct Fragmenter {
     size: usize,
@@ -46,7 +46,7 @@ impl Fragmenter {
     pub(super) fn new(size: usize, format: AudioFormat) -> Self {
         let bytes = format.bytes_per_sample();
         let least = MIN_MESSAGE_BYTES / bytes;
-        // The last message is at most one sample short of `size + least`.
+        // What is left at the end is sent with the message before it, if that has not gone out.
         let most = MAX_MESSAGE_BYTES / bytes - least;
         Self {
             size: size.clamp(least, most),
@@ -61,28 +61,31 @@ impl Fragmenter {
         let waiting = len.saturating_sub(self.sent);
         let take = if self.finished {
             return None;
-        } else if waiting >= self.size + self.least {
-            self.size
-        } else if closed {
+        } else if closed && waiting < self.size + self.least {
             self.finished = true;
             waiting
+        } else if waiting >= self.size {
+            self.size
         } else {
             return None;
         };
+        if take == 0 && self.sent > 0 {
+            return None;
+        }
         let samples = self.sent..self.sent + take;
         self.sent = samples.end;
         let padding = self.least.saturating_sub(take);
         Some(Fragment { samples, padding })
     }
 
-    /// Whether the last message of the part was cut.
+    /// Whether there is no further message of the part.
     pub(super) fn is_finished(&self) -> bool {
         self.finished
     }
 
     /// The length of the part from which there is a next message, if it is not closed before.
     pub(super) fn wanted(&self) -> usize {
-        self.sent + self.size + self.least
+        self.sent + self.size
     }
 }
 
@@ -99,14 +102,32 @@ mod tests {
     }
 
     #[test]
-    fn short_tail_is_merged_into_the_fragment_before_it() {
+    fn fragment_goes_out_when_it_is_complete() {
         let mut fragmenter = Fragmenter::new(3200, AudioFormat::Pcm8k16bit);
-        assert_eq!(cut(&mut fragmenter, 3200, false), []);
-        assert_eq!(cut(&mut fragmenter, 6480, false), [(3200, 0), (3200, 0)]);
+        assert_eq!(fragmenter.wanted(), 3200);
+        assert_eq!(cut(&mut fragmenter, 3199, false), []);
+        assert_eq!(cut(&mut fragmenter, 3200, false), [(3200, 0)]);
+        assert_eq!(cut(&mut fragmenter, 6480, false), [(3200, 0)]);
         assert_eq!(cut(&mut fragmenter, 6481, true), [(81, 0)]);
+        assert!(fragmenter.is_finished());
+    }
 
+    #[test]
+    fn short_tail_is_padded_or_merged_into_what_has_not_gone_out() {
         let mut fragmenter = Fragmenter::new(3200, AudioFormat::Pcm8k16bit);
         assert_eq!(cut(&mut fragmenter, 3279, true), [(3279, 0)]);
+
+        let mut fragmenter = Fragmenter::new(3200, AudioFormat::Pcm8k16bit);
+        assert_eq!(cut(&mut fragmenter, 3200, false), [(3200, 0)]);
+        assert_eq!(cut(&mut fragmenter, 3279, true), [(79, 1)]);
+    }
+
+    #[test]
+    fn part_that_ends_with_a_fragment_has_no_further_message() {
+        let mut fragmenter = Fragmenter::new(3200, AudioFormat::Pcm8k16bit);
+        assert_eq!(cut(&mut fragmenter, 3200, false), [(3200, 0)]);
+        assert_eq!(cut(&mut fragmenter, 3200, true), []);
+        assert!(fragmenter.is_finished());
     }
 
     #[test]
@@ -139,7 +160,7 @@ mod tests {
                 while let Some(fragment) = fragmenter.next(len, n == last) {
                     let bytes = fragment.len() * format.bytes_per_sample();
                     prop_assert!((MIN_MESSAGE_BYTES..=MAX_MESSAGE_BYTES).contains(&bytes));
-                    prop_assert!(fragment.padding == 0 || len < MIN_MESSAGE_BYTES);
+                    prop_assert!(fragment.padding == 0 || fragment.samples.end == len && n == last);
                     prop_assert_eq!(fragment.samples.start, next);
                     next = fragment.samples.end;
                 }

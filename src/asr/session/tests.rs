@@ -88,10 +88,10 @@ fn nothing_but_start_is_sent_before_its_answer() {
 fn audio_goes_out_by_fragments_and_the_last_one_at_once() {
     let now = epoch();
     let mut session = streaming(Settings::default(), now);
-    session.handle_audio(3279, false, now);
+    session.handle_audio(3199, false, now);
     assert_eq!(drain(&mut session), []);
-    assert_eq!(session.wanted(), Some(3280));
-    session.handle_audio(3280, false, now);
+    assert_eq!(session.wanted(), Some(3200));
+    session.handle_audio(3200, false, now);
     assert_eq!(audio(&drain(&mut session)), [(0, 3200)]);
     session.handle_writable(now);
     session.handle_audio(4000, true, now);

@@ -42,6 +42,10 @@ impl Plan {
         self.ports.get(&destination).copied()
     }
 
+    pub(super) fn has_port(&self, port: u16) -> bool {
+        self.ports.keys().any(|to| to.port() == port)
+    }
+
     fn add_chosen_line(&self, legs: &[LegArg], switchboard: &mut Switchboard) {
         let find = |leg: &LegArg| {
             let found = self.ports.iter().find(|(to, _)| to.port() == leg.port);

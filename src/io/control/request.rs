@@ -208,7 +208,7 @@ async fn collect(body: Body) -> Result<Bytes, ApiError> {
     }
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     if body.trim_ascii().is_empty() {
         let message = "there is no body; expected a JSON object".to_owned();
         return Err(ApiError::Invalid(message));

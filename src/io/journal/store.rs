@@ -201,7 +201,7 @@ impl Store {
         max_bytes: u64,
         now_ms: i64,
     ) -> rusqlite::Result<bool> {
-        let is_clock_believed = self.look_at_clock(max_age_ms, now_ms)?;
+        let is_clock_believed = self.look_at_clock(max_age_ms, now_ms);
         let is_too_large = used_bytes(&self.database)? > max_bytes.cast_signed();
         let cutoff_ms = now_ms.saturating_sub(max_age_ms);
         self.oldest_ms = oldest_ms(&self.database)?;
@@ -231,25 +231,28 @@ impl Store {
     }
 
     /// Whether what is too old by the clock may go. What was seen of the clock survives the daemon, to the hour.
-    fn look_at_clock(&mut self, max_age_ms: i64, now_ms: i64) -> rusqlite::Result<bool> {
+    fn look_at_clock(&mut self, max_age_ms: i64, now_ms: i64) -> bool {
         let clock = self.clock.get_or_insert(Clock::new(now_ms));
         let is_believed = clock.is_believed(now_ms, max_age_ms);
+        let clock = *clock;
         let is_saved = self.saved_clock.is_some_and(|saved| {
             saved.doubt == clock.doubt && saved.seen_ms.abs_diff(now_ms) < CLOCK_STEP_MS
         });
-        if !is_saved {
-            self.database.execute_batch(CLOCK_SCHEMA)?;
-            let (before_ms, since_ms) = clock
-                .doubt
-                .map(|doubt| (doubt.before_ms, doubt.since_ms))
-                .unzip();
-            self.database.execute(
-                "INSERT OR REPLACE INTO clock (id, seen_ms, before_ms, since_ms) VALUES (0, ?1, ?2, ?3)",
-                params![clock.seen_ms, before_ms, since_ms],
-            )?;
-            self.saved_clock = Some(*clock);
+        // A disk that does not take it is tried again, and its fullness is mended by what follows.
+        if !is_saved && self.save_clock(clock).is_ok() {
+            self.saved_clock = Some(clock);
         }
-        Ok(is_believed)
+        is_believed
+    }
+
+    fn save_clock(&self, clock: Clock) -> rusqlite::Result<()> {
+        self.database.execute_batch(CLOCK_SCHEMA)?;
+        let doubt = clock.doubt.map(|doubt| (doubt.before_ms, doubt.since_ms));
+        let (before_ms, since_ms) = doubt.unzip();
+        let save = "INSERT OR REPLACE INTO clock (id, seen_ms, before_ms, since_ms)
+                    VALUES (0, ?1, ?2, ?3)";
+        let saved = params![clock.seen_ms, before_ms, since_ms];
+        self.database.execute(save, saved).map(drop)
     }
 }
 

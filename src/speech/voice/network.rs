@@ -83,12 +83,12 @@ impl WithSimd for Judgement<'_> {
 
 impl VoiceActivity for Network {
     fn is_speech(&mut self, sound: &Sound) -> bool {
-        if self.background.covers(sound.level_dbfs()) {
+        if self.background.covers(sound) {
             self.features.pass(sound.samples(), sound.mean_power());
             return false;
         }
         let log_odds = self.log_odds(sound);
-        self.background.note(sound.level_dbfs(), log_odds);
+        self.background.note(sound, log_odds);
         log_odds > 0.0
     }
 

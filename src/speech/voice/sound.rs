@@ -11,23 +11,22 @@ pub struct Sound {
     samples: [f32; FRAME_SAMPLES],
     mean_power: f32,
     level_dbfs: f32,
+    brightness_db: f32,
 }
 
 impl Sound {
     /// What is to be heard in 16-bit samples.
     pub fn from_pcm(pcm: &[i16; FRAME_SAMPLES]) -> Self {
         let samples = pcm.map(|sample| f32::from(sample) * (1.0 / 32_768.0));
-        let mean_power = mean_power::<Scalar>(&samples);
-        Self::new(samples, mean_power)
+        Self::new(samples, Power::of::<Scalar>(&samples))
     }
 
-    fn new(samples: [f32; FRAME_SAMPLES], mean_power: f32) -> Self {
-        let level =
-            ln::<Scalar>(mean_power + f32::MIN_POSITIVE) * (10.0 * std::f32::consts::LOG10_E);
+    fn new(samples: [f32; FRAME_SAMPLES], power: Power) -> Self {
         Self {
             samples,
-            mean_power,
-            level_dbfs: level.max(FLOOR_DBFS),
+            mean_power: power.mean,
+            level_dbfs: decibels(power.mean).max(FLOOR_DBFS),
+            brightness_db: decibels(power.of_changes),
         }
     }
 
@@ -52,23 +51,32 @@ impl Sound {
         self.level_dbfs
     }
 
+    /// The level of what changes from sample to sample: noise is steadier there than in its bass.
+    pub const fn brightness_db(&self) -> f32 {
+        self.brightness_db
+    }
+
+    /// Whether there is nothing to hear: digital silence of either law.
+    pub fn is_constant(&self) -> bool {
+        self.brightness_db <= decibels(0.0)
+    }
+
     /// The same sound, so many times as loud, as far as 16 bits can hold it.
     #[must_use]
     pub fn amplified(&self, gain: f32) -> Self {
         let samples = self.samples.map(|sample| (sample * gain).clamp(-1.0, 1.0));
-        let mean_power = mean_power::<Scalar>(&samples);
-        Self::new(samples, mean_power)
+        Self::new(samples, Power::of::<Scalar>(&samples))
     }
 }
 
 impl From<&Frame> for Sound {
     fn from(frame: &Frame) -> Self {
         let mut samples = [0.0; FRAME_SAMPLES];
-        let mean_power = Arch::new().dispatch(Decoding {
+        let power = Arch::new().dispatch(Decoding {
             frame,
             samples: &mut samples,
         });
-        Self::new(samples, mean_power)
+        Self::new(samples, power)
     }
 }
 
@@ -78,16 +86,15 @@ struct Decoding<'a> {
 }
 
 impl WithSimd for Decoding<'_> {
-    /// The mean power.
-    type Output = f32;
+    type Output = Power;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> f32 {
+    fn with_simd<S: Simd>(self, _: S) -> Power {
         match self.frame.law {
             Law::Pcmu => decode(&self.frame.g711, self.samples, mu_law),
             Law::Pcma => decode(&self.frame.g711, self.samples, a_law),
         }
-        mean_power::<S>(self.samples)
+        Power::of::<S>(self.samples)
     }
 }
 
@@ -130,17 +137,42 @@ fn signed(magnitude: f32, sign: u32) -> f32 {
 const EXPONENT_5: u32 = (127 + 5) << 23;
 const STEP: u32 = 1 << 18;
 
-#[inline(always)]
-fn mean_power<S: Simd>(samples: &[f32; FRAME_SAMPLES]) -> f32 {
-    let mut sums = [0.0; LANES];
-    for group in samples.as_chunks::<LANES>().0 {
-        for (sum, &sample) in sums.iter_mut().zip(group) {
-            *sum = mul_add::<S>(sample, sample, *sum);
-        }
-    }
-    sums.iter().sum::<f32>() * (1.0 / FRAME_SAMPLES as f32)
+/// Mean power, that of a full-scale square wave being 1.
+struct Power {
+    mean: f32,
+    /// Of the differences between neighbours.
+    of_changes: f32,
 }
 
+impl Power {
+    #[inline(always)]
+    fn of<S: Simd>(samples: &[f32; FRAME_SAMPLES]) -> Self {
+        let (mut sums, mut changes) = ([0.0; LANES], [0.0; LANES]);
+        let shifted = samples[1..].as_chunks::<LANES>().0;
+        for (group, next) in samples.as_chunks::<LANES>().0.iter().zip(shifted) {
+            for lane in 0..LANES {
+                let (sample, change) = (group[lane], next[lane] - group[lane]);
+                sums[lane] = mul_add::<S>(sample, sample, sums[lane]);
+                changes[lane] = mul_add::<S>(change, change, changes[lane]);
+            }
+        }
+        for (sum, sample) in sums.iter_mut().zip(&samples[FRAME_SAMPLES - LANES..]) {
+            *sum = mul_add::<S>(*sample, *sample, *sum);
+        }
+        let mean = |sums: [f32; LANES]| sums.iter().sum::<f32>() * (1.0 / FRAME_SAMPLES as f32);
+        Self {
+            mean: mean(sums),
+            of_changes: mean(changes),
+        }
+    }
+}
+
+fn decibels(power: f32) -> f32 {
+    ln::<Scalar>(power + SMALLEST) * (10.0 * std::f32::consts::LOG10_E)
+}
+
+/// -120 dB.
+const SMALLEST: f32 = 1e-12;
 /// Sums side by side, for the compiler to work on at once.
 const LANES: usize = 8;
 

@@ -1,0 +1,3 @@
+//! Where audio waits for the recogniser.
+
+pub mod part_audio;

@@ -1,0 +1,1 @@
+../../../../src/io/part_audio.rs
