@@ -24,6 +24,9 @@ use talk::Talk;
 /// Between two disturbances; more than the longest of them takes.
 const PAUSE: Duration = Duration::from_millis(2_300);
 
+/// The daemon, and what starts it for whoever connects.
+const UNITS: [&str; 2] = ["callscribe.socket", "callscribe.service"];
+
 /// How long the recogniser is away.
 const OUTAGE: Duration = Duration::from_secs(4);
 
@@ -128,11 +131,12 @@ fn stopped(unit: &Unit, reader: &Reader) -> bool {
     let talk = Talk::start();
     std::thread::sleep(PAUSE);
     let begun = Instant::now();
-    unit.run(&["systemctl", "stop", "callscribe.service"]);
+    // With the socket: a reader that comes again would start the daemon.
+    unit.run(&[&["systemctl", "stop"], &UNITS[..]].concat());
     let took = begun.elapsed().as_millis();
     talk.stop();
     let lines = reader.until_call_ended(seen_before, Duration::from_secs(5));
-    unit.run(&["systemctl", "start", "callscribe.service"]);
+    unit.run(&[&["systemctl", "start"], &UNITS[..]].concat());
     let last = lines.iter().rev().take(2).rev();
     let last: Vec<_> = last.filter_map(|line| line["event"].as_str()).collect();
     let ended = lines.iter().find(|line| line["event"] == "call_ended");
