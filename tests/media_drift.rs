@@ -39,7 +39,6 @@ struct Hour {
 }
 
 impl Hour {
-    #[expect(clippy::print_stdout, reason = "the errors are what the hour is for")]
     fn check(&self) {
         let Self {
             worst_error,
