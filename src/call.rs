@@ -11,6 +11,7 @@ pub mod label;
 pub mod ledger;
 pub mod leg;
 pub mod loss;
+pub mod overload;
 pub mod part;
 pub mod port;
 pub mod registration;
@@ -180,6 +181,22 @@ impl Outbox {
     fn settle(&mut self, key: PartKey, call_id: &Arc<str>, body: Body, now: Instant) {
         let event = self.event(call_id, body, now);
         self.push(Output::Settle { key, event });
+    }
+
+    /// A line about the daemon itself.
+    fn publish_error(&mut self, code: &'static str, message: String, now: Instant) {
+        let body = Body::Error {
+            code,
+            message,
+            retry_after_ms: None,
+            resume_from: None,
+        };
+        let at = self.wall.at(now);
+        self.push(Output::Publish(Event {
+            at,
+            call_id: None,
+            body,
+        }));
     }
 
     fn event(&self, call_id: &Arc<str>, body: Body, now: Instant) -> Event {

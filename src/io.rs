@@ -17,6 +17,7 @@ pub mod media_worker;
 pub mod metrics;
 pub mod outage;
 pub mod part_audio;
+pub mod pressure;
 pub mod provider;
 pub mod publisher;
 pub mod recogniser;

@@ -27,6 +27,7 @@ pub mod event;
 pub mod io;
 pub mod media;
 pub mod moment;
+mod octets;
 pub mod service;
 pub mod speech;
 pub mod wav;

@@ -1,10 +1,16 @@
-//! Fifty streams at once: every text complete and on its own call, every ledger exact.
-//! A program of its own, for nothing else shall want the processor meanwhile.
-#![expect(clippy::disallowed_methods, reason = "it takes its time")]
+//! Fifty streams at once: every text complete and on its own call, every ledger exact. A thousand silent ones: hardly any
+//! memory. A program of its own, for nothing else shall want the processor meanwhile.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "it takes its time, and sends over real sockets"
+)]
 
 mod support;
 
 use std::collections::BTreeMap;
+use std::net::UdpSocket;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use callscribe::service::config::ServiceConfig;
@@ -82,4 +88,37 @@ fn fifty_streams_for_a_minute_are_each_heard_whole_and_apart() {
         SECONDS + 2,
         begun.elapsed()
     );
+}
+
+#[test]
+fn silent_legs_take_hardly_any_memory() {
+    const LEGS: u16 = 1_000;
+    const PACKETS: u16 = 60;
+    const MOST_KIB: f64 = 40.0;
+    let mut daemon = Daemon::start_unregistered(LEGS, ServiceConfig::default());
+    let (_, before) = daemon.usage();
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for number in 0..PACKETS {
+        let due = Instant::now() + Duration::from_millis(20);
+        for (leg, port) in (0..).zip(&daemon.ports) {
+            let packet = silence(leg, number);
+            sender.send_to(&packet, ("127.0.0.1", *port)).unwrap();
+        }
+        sleep(due.saturating_duration_since(Instant::now()));
+    }
+    daemon.wait_for_all("call_started", usize::from(LEGS), Duration::from_secs(30));
+    let (_, after) = daemon.usage();
+    let per_leg = (after - before) as f64 / f64::from(LEGS);
+    println!("{LEGS} silent legs: {before} to {after} KiB at most, {per_leg:.1} KiB each");
+    assert!(per_leg < MOST_KIB, "{per_leg} KiB a leg");
+}
+
+/// 20 ms of silence in PCMU.
+fn silence(ssrc: u32, number: u16) -> Vec<u8> {
+    let mut packet = vec![0x80, 0];
+    packet.extend(number.to_be_bytes());
+    packet.extend((u32::from(number) * 160).to_be_bytes());
+    packet.extend(ssrc.to_be_bytes());
+    packet.extend([0xFF; 160]);
+    packet
 }

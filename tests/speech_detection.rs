@@ -1,13 +1,22 @@
 //! What is said on a telephone line becomes utterances, at any level and in noise; tones, noise and
 //! clicks become none.
 
+#[path = "support/virtual_calls.rs"]
+mod virtual_calls;
+
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use callscribe::call::conversation::CallSpec;
+use callscribe::call::leg::LegSpec;
+use callscribe::event::{EndReason, Metadata, Role, RoleSource};
+use callscribe::media::receiver::ExpectedSource;
 use callscribe::media::{FRAME_SAMPLES, Frame, Law, Samples, g711};
 use callscribe::speech::Output;
 use callscribe::speech::utterance::{Segmenter, Settings};
 use callscribe::speech::voice::Kind;
+use virtual_calls::{PACKET, Sender, VirtualCalls};
 
 #[test]
 fn every_turn_of_a_call_is_in_an_utterance_at_any_level_of_either_law() {
@@ -26,7 +35,7 @@ fn every_turn_is_in_an_utterance_under_noise() {
     for leg in ["call_agent.wav", "call_caller.wav"] {
         let speech = recording(leg);
         let noise = noise(speech.len(), 0.01);
-        let audio: Vec<f32> = speech.iter().zip(&noise).map(|(a, b)| a + b).collect();
+        let audio = mixed(&speech, &noise);
         assert_turns_are_found(leg, &utterances(Law::Pcma, &audio), 2, "noise");
     }
 }
@@ -61,6 +70,105 @@ fn ring_back_busy_tone_and_keys_open_no_utterance() {
             let found = utterances(Law::Pcmu, &scaled(&sound, loudness));
             assert_eq!(found, [], "{name} at {loudness}");
         }
+    }
+}
+
+#[test]
+fn each_word_said_alone_is_an_utterance_with_its_onset() {
+    let words = turns("words.wav");
+    for law in [Law::Pcmu, Law::Pcma] {
+        for (gain, hiss) in [(0.1, 0.0), (0.5, 0.0), (1.0, 0.0), (0.5, 0.001)] {
+            let speech = scaled(&recording("words.wav"), gain);
+            let audio = mixed(&speech, &noise(speech.len(), hiss));
+            let found = utterances(law, &audio);
+            let what = format!("{law}, gain {gain}, noise {hiss}: {found:?}");
+            assert_eq!(found.len(), words.len(), "{what}");
+            for ((start, end), (from, to)) in words.iter().zip(&found) {
+                assert!(from <= start, "onset at {} ms, {what}", start.as_ms());
+                assert!(to >= end, "end at {} ms, {what}", end.as_ms());
+            }
+        }
+    }
+}
+
+#[test]
+fn digits_read_out_one_by_one_are_one_utterance_while_their_pauses_are_shorter_than_the_hangover() {
+    let words = recording("words.wav");
+    let digits: Vec<_> = turns("words.wav")[5..10]
+        .iter()
+        .map(|(start, end)| &words[index(*start)..index(*end)])
+        .collect();
+    for (pause_ms, expected) in [(300, 1), (500, 1), (900, 5)] {
+        let silence = vec![0.0; pause_ms * 8];
+        let mut audio = vec![0.0; 8_000];
+        for digit in &digits {
+            audio.extend_from_slice(digit);
+            audio.extend_from_slice(&silence);
+        }
+        audio.resize(audio.len() + 8_000, 0.0);
+        let found = utterances(Law::Pcma, &audio);
+        assert_eq!(found.len(), expected, "pauses of {pause_ms} ms: {found:?}");
+    }
+}
+
+#[test]
+fn ring_back_keys_and_clicks_between_the_words_change_no_utterance() {
+    let leg = "call_caller.wav";
+    let speech = recording(leg);
+    let plain = utterances(Law::Pcmu, &speech);
+    let silent_ms = [500..4_500, 10_500..13_000, 26_000..30_000];
+    let mut ring_back = |t: f32| 0.2 * sine(450.0, t);
+    let mut keys = |t: f32| {
+        let on = t % 0.5 < 0.15;
+        f32::from(u8::from(on)) * 0.2 * (sine(852.0, t) + sine(1_209.0, t))
+    };
+    let mut clicks = |t: f32| f32::from(u8::from(t % 0.4 < 0.008)) * 0.6;
+    let sounds: [(&str, &mut dyn FnMut(f32) -> f32); 3] = [
+        ("ring-back", &mut ring_back),
+        ("keys", &mut keys),
+        ("clicks", &mut clicks),
+    ];
+    for (name, sound) in sounds {
+        let mut audio = speech.clone();
+        for span in &silent_ms {
+            let span = span.start * 8..span.end * 8;
+            let sound = tone(4.0, &mut *sound);
+            for (sample, sound) in audio[span].iter_mut().zip(sound) {
+                *sample += sound;
+            }
+        }
+        let found = utterances(Law::Pcmu, &audio);
+        assert_eq!(found.len(), plain.len(), "{name}: {found:?}");
+        assert_turns_are_found(leg, &found, 1, name);
+    }
+}
+
+#[test]
+fn two_people_who_talk_over_each_other_are_each_heard_whole_on_their_own_leg() {
+    let sentences = |names: &[&str]| {
+        let mut leg = vec![0.0; 8_000];
+        for name in names {
+            leg.extend(trimmed(&recording(name)));
+            leg.resize(leg.len() + 8_000, 0.0);
+        }
+        leg
+    };
+    // The second begins while the first speaks, and so on to the end.
+    let customer = sentences(&["s02.wav", "s04.wav", "s05.wav"]);
+    let agent = sentences(&["s01.wav", "s03.wav", "s12.wav"]);
+    let heard = heard_in_a_call(&[&customer, &agent]);
+    for (channel, audio) in [customer, agent].iter().enumerate() {
+        let alone = utterances(Law::Pcmu, audio);
+        assert_eq!(alone.len(), 3, "leg {channel}: {alone:?}");
+        let sent = encoded(audio);
+        let expected: Vec<_> = alone
+            .iter()
+            .map(|(start, end)| sent[index(*start)..index(*end).min(sent.len())].to_vec())
+            .collect();
+        assert!(
+            heard[channel] == expected,
+            "leg {channel} was heard otherwise"
+        );
     }
 }
 
@@ -120,6 +228,64 @@ fn speech_without_a_pause_is_one_utterance_cut_where_it_is_quiet() {
             );
         }
     }
+}
+
+/// What a recogniser gets of each leg of a call on which all legs are sent at once, per utterance.
+fn heard_in_a_call(legs: &[&[f32]]) -> Vec<Vec<Vec<u8>>> {
+    let mut calls = VirtualCalls::new(VirtualCalls::settings());
+    let roles = [Role::Customer, Role::Agent];
+    let ports: Vec<_> = (0..legs.len())
+        .map(|leg| {
+            calls
+                .switchboard
+                .add_port(20_000 + 2 * u16::try_from(leg).expect("a few legs"))
+        })
+        .collect();
+    let leg = |(&port, role)| LegSpec {
+        port,
+        role: Some(role),
+        role_source: RoleSource::Registered,
+        law: None,
+        expected_source: ExpectedSource::Any,
+    };
+    let spec = CallSpec {
+        id: "a".into(),
+        legs: ports.iter().zip(roles).map(leg).collect(),
+        from: None,
+        to: None,
+        direction: None,
+        metadata: Metadata::new(),
+        idle_timeout: Duration::from_secs(3_600),
+        is_registered: true,
+    };
+    let key = calls
+        .switchboard
+        .register(spec, calls.now)
+        .expect("free ports");
+    let mut senders = [
+        Sender::new("10.0.0.1:4000", 7),
+        Sender::new("10.0.0.2:4000", 8),
+    ];
+    let longest = legs.iter().map(|leg| leg.len()).max().unwrap_or_default();
+    for at in (0..longest).step_by(FRAME_SAMPLES) {
+        for ((leg, sender), &port) in legs.iter().zip(&mut senders).zip(&ports) {
+            if let Some(audio) = leg.get(at..at + FRAME_SAMPLES) {
+                let packet = sender.packet(&linear(audio));
+                calls.send(port, sender.address, &packet);
+            }
+        }
+        calls.pass(PACKET);
+    }
+    calls.pass(Duration::from_secs(2));
+    calls
+        .switchboard
+        .handle_end(key, EndReason::Hangup, calls.now);
+    calls.perform();
+    let mut heard = vec![Vec::new(); legs.len()];
+    for ((channel, _, _), audio) in calls.audio() {
+        heard[usize::from(channel)].push(audio);
+    }
+    heard
 }
 
 /// Every sentence of the leg lies inside an utterance but for its fading ends, and what is sent is
@@ -185,12 +351,6 @@ fn rms(audio: &[f32]) -> f32 {
 }
 
 fn frame(law: Law, index: usize, audio: &[f32]) -> Frame {
-    let mut pcm = [0; FRAME_SAMPLES];
-    for (pcm, sample) in pcm.iter_mut().zip(audio) {
-        #[expect(clippy::cast_possible_truncation, reason = "a float cast saturates")]
-        let value = (sample * 32_768.0) as i16;
-        *pcm = value;
-    }
     let mut frame = Frame {
         start: Samples((index * FRAME_SAMPLES) as u64),
         law,
@@ -199,8 +359,24 @@ fn frame(law: Law, index: usize, audio: &[f32]) -> Frame {
         lost: 0,
         telephone_event: false,
     };
-    g711::encode(law, &pcm, &mut frame.g711);
+    g711::encode(law, &linear(audio), &mut frame.g711);
     frame
+}
+
+fn encoded(audio: &[f32]) -> Vec<u8> {
+    let mut g711 = vec![0; audio.len()];
+    g711::encode(Law::Pcmu, &linear(audio), &mut g711);
+    g711
+}
+
+fn linear(audio: &[f32]) -> Vec<i16> {
+    #[expect(clippy::cast_possible_truncation, reason = "a float cast saturates")]
+    let linear = |sample: &f32| (sample * 32_768.0) as i16;
+    audio.iter().map(linear).collect()
+}
+
+fn index(at: Samples) -> usize {
+    usize::try_from(at.0).expect("some seconds")
 }
 
 fn recording(name: &str) -> Vec<f32> {
@@ -214,10 +390,12 @@ fn recording(name: &str) -> Vec<f32> {
         .collect()
 }
 
-/// Start and end of each sentence of a leg.
+/// Start and end of each sentence of a leg, or of each word.
 fn turns(leg: &str) -> Vec<(Samples, Samples)> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/turns.tsv");
-    let text = std::fs::read_to_string(path).expect("a fixture");
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let [turns, words] = ["turns.tsv", "words.tsv"]
+        .map(|table| std::fs::read_to_string(fixtures.join(table)).expect("a fixture"));
+    let text = turns + &words;
     let at = |seconds: &str| {
         let seconds: f64 = seconds.parse().expect("seconds");
         Samples::from_duration(std::time::Duration::from_secs_f64(seconds))
@@ -228,6 +406,10 @@ fn turns(leg: &str) -> Vec<(Samples, Samples)> {
     rows.filter(|row| row[0] == leg)
         .map(|row| (at(row[1]), at(row[2])))
         .collect()
+}
+
+fn mixed(a: &[f32], b: &[f32]) -> Vec<f32> {
+    a.iter().zip(b).map(|(a, b)| a + b).collect()
 }
 
 fn scaled(audio: &[f32], gain: f32) -> Vec<f32> {
@@ -250,7 +432,7 @@ fn noise(len: usize, rms: f32) -> Vec<f32> {
         .collect()
 }
 
-fn tone(seconds: f32, at: impl Fn(f32) -> f32) -> Vec<f32> {
+fn tone(seconds: f32, at: impl FnMut(f32) -> f32) -> Vec<f32> {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -258,8 +440,8 @@ fn tone(seconds: f32, at: impl Fn(f32) -> f32) -> Vec<f32> {
     )]
     let len = (seconds * 8_000.0) as usize;
     #[expect(clippy::cast_precision_loss, reason = "some seconds of samples")]
-    let time = |index| index as f32 / 8_000.0;
-    (0..len).map(|index| at(time(index))).collect()
+    let time = |index: usize| index as f32 / 8_000.0;
+    (0..len).map(time).map(at).collect()
 }
 
 fn sine(hz: f32, t: f32) -> f32 {

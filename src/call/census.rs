@@ -25,6 +25,8 @@ pub struct Census {
     pub ports: usize,
     /// Ports that could be given to a registered call.
     pub free_ports: usize,
+    /// Calls that were refused because there was too much to do.
+    pub refused_calls: u64,
     /// Everything that was ever carried.
     pub totals: Totals,
     /// Datagrams that belonged to no call, by cause.
@@ -84,6 +86,7 @@ impl Census {
         self.parts_waiting += other.parts_waiting;
         self.ports += other.ports;
         self.free_ports += other.free_ports;
+        self.refused_calls += other.refused_calls;
         self.totals.merge(&other.totals);
         self.stray_senders.extend(other.stray_senders);
     }
@@ -108,6 +111,7 @@ impl Switchboard {
         let mut census = Census {
             ports: self.ports(),
             free_ports: self.free_ports(now),
+            refused_calls: self.refused_calls(),
             totals: *self.totals(),
             strays: self.strays().counts().collect(),
             stray_senders: self.strays().senders(STRAY_WINDOW, now).copied().collect(),

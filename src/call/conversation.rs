@@ -174,14 +174,17 @@ impl Call {
         self.note_farewell(outbox, now);
     }
 
-    /// Time has passed.
-    pub fn handle_timeout(&mut self, outbox: &mut Outbox, now: Instant) {
+    /// Time has passed; tells whether anything came of it.
+    pub fn handle_timeout(&mut self, outbox: &mut Outbox, now: Instant) -> bool {
         if self.is_over() {
-            return;
+            return false;
         }
+        let outputs_before = outbox.queue.len();
+        let mut went_on = false;
         for leg in &mut self.legs {
             if leg.poll_timeout().is_some_and(|deadline| now >= deadline) {
                 leg.handle_timeout(outbox, now);
+                went_on = true;
             }
         }
         if now >= self.next_check {
@@ -191,6 +194,7 @@ impl Call {
         if now >= self.idle_deadline() {
             self.handle_end(EndReason::IdleTimeout, outbox, now);
         }
+        went_on || outbox.queue.len() > outputs_before
     }
 
     /// The call is over: what is open is closed, and `call_ended` follows when its last words have their text.
@@ -316,6 +320,11 @@ impl Call {
         self.phase
     }
 
+    /// Whether everything that was said so far has its text.
+    pub fn is_settled(&self) -> bool {
+        self.legs.iter().all(Leg::is_settled)
+    }
+
     /// Whether it has ended and nothing is left but parts that wait on disk.
     pub fn is_waiting(&self) -> bool {
         matches!(self.phase, Phase::Ending(_)) && self.legs.iter().all(Leg::is_waiting)
@@ -401,7 +410,7 @@ impl Call {
         let Phase::Ending(reason) = self.phase else {
             return;
         };
-        if !self.legs.iter().all(Leg::is_settled) {
+        if !self.is_settled() {
             return;
         }
         self.phase = Phase::Ended;

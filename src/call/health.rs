@@ -21,8 +21,12 @@ const STALLED_AFTER: Duration = Duration::from_secs(10);
 /// A leg whose packets hold nothing but silence for so long is `silent`.
 const SILENT_AFTER: Duration = Duration::from_secs(30);
 
-/// What counts as sound: −54 dBFS peak, above idle-channel noise and below any speech.
-const SOUND_PEAK: u16 = 64;
+/// What counts as sound: above the µ-law code of a peak of 64, −54 dBFS, which is above idle-channel
+/// noise and below any speech.
+const ULAW_QUIET: u8 = 7;
+
+/// The same for A-law.
+const ALAW_QUIET: u8 = 3;
 
 /// What a frame shows of the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,13 +40,15 @@ pub enum Sighting {
 impl Sighting {
     /// Judges a frame by its loudest sample.
     pub fn of(frame: &Frame) -> Self {
-        let decode = match frame.law {
-            Law::Pcmu => audio_codec_algorithms::decode_ulaw,
-            Law::Pcma => audio_codec_algorithms::decode_alaw,
+        // Of each law the loudness is in the low seven bits, once they are turned the right way
+        // (G.711): no sample need be decoded.
+        let (turned, quiet) = match frame.law {
+            Law::Pcmu => (0xFF, ULAW_QUIET),
+            Law::Pcma => (0x55, ALAW_QUIET),
         };
         let arrived = frame.lost < frame.len;
-        let is_loud = |&byte: &u8| decode(byte).unsigned_abs() >= SOUND_PEAK;
-        if arrived && frame.bytes().iter().any(is_loud) {
+        let loudest = |loudest: u8, &byte: &u8| loudest.max((byte ^ turned) & 0x7F);
+        if arrived && frame.bytes().iter().fold(0, loudest) > quiet {
             Self::Sound
         } else {
             Self::Silence
@@ -163,6 +169,29 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn sound_begins_at_the_same_peak_in_both_laws() {
+        let decoded = |law, byte| match law {
+            Law::Pcmu => audio_codec_algorithms::decode_ulaw(byte),
+            Law::Pcma => audio_codec_algorithms::decode_alaw(byte),
+        };
+        for law in [Law::Pcmu, Law::Pcma] {
+            for byte in 0..=255 {
+                let frame = Frame {
+                    start: crate::media::Samples::ZERO,
+                    law,
+                    g711: [byte; crate::media::FRAME_SAMPLES],
+                    len: 160,
+                    lost: 0,
+                    telephone_event: false,
+                };
+                let is_sound = Sighting::of(&frame) == Sighting::Sound;
+                let peak = decoded(law, byte).unsigned_abs();
+                assert_eq!(is_sound, peak >= 64, "{law:?} {byte:#x}: {peak}");
+            }
+        }
+    }
 
     #[test]
     fn leg_that_never_starts_is_told_once() {

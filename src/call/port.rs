@@ -56,6 +56,8 @@ pub struct Port {
     stray: Option<Rest>,
     old_stream: Option<OldStream>,
     foreign: Option<Foreign>,
+    /// When the last packet came of a stream that begins no call for there is too much to do.
+    refused: Option<Instant>,
 }
 
 /// Sound in a codec that begins no call.
@@ -94,6 +96,7 @@ impl Port {
             stray: None,
             old_stream: None,
             foreign: None,
+            refused: None,
         }
     }
 
@@ -173,6 +176,12 @@ impl Port {
         foreign.packets = foreign.packets.saturating_add(1);
         foreign.last_arrival = now;
         foreign.packets == FOREIGN_PACKETS
+    }
+
+    /// A packet came that might begin a call if there were less to do; true for the first of a stream.
+    pub fn note_refused(&mut self, now: Instant) -> bool {
+        let last = self.refused.replace(now);
+        last.is_none_or(|last| now.saturating_duration_since(last) >= OLD_STREAM_PAUSE)
     }
 
     fn is_resting(&self, now: Instant) -> bool {

@@ -19,6 +19,8 @@ pub enum StrayCause {
     NoCall,
     /// Its stream was that of a call that is over.
     OldCall,
+    /// It would have begun a call, but there was too much to do.
+    Refused,
     /// Its sender is in no allowed network.
     SourceNotAllowed,
     /// Its payload type has no meaning here.
@@ -29,9 +31,10 @@ pub enum StrayCause {
 
 impl StrayCause {
     /// Every cause.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::NoCall,
         Self::OldCall,
+        Self::Refused,
         Self::SourceNotAllowed,
         Self::UnknownPayloadType,
         Self::NotRtp,
@@ -42,6 +45,7 @@ impl StrayCause {
         match self {
             Self::NoCall => "no_call",
             Self::OldCall => "old_call",
+            Self::Refused => "refused",
             Self::SourceNotAllowed => "source_not_allowed",
             Self::UnknownPayloadType => "unknown_payload_type",
             Self::NotRtp => "not_rtp",
@@ -83,19 +87,16 @@ pub struct Strays {
 }
 
 impl Strays {
-    /// A datagram on `port` belongs to no call; `is_old` if its stream was that of a call that is over.
+    /// A datagram on `port` belongs to no call, because of `why` if not of what it is itself.
     pub fn note(
         &mut self,
         port: u16,
         source: SocketAddr,
         admission: Admission,
-        is_old: bool,
+        why: Option<StrayCause>,
         now: Instant,
     ) {
-        let cause = match is_old {
-            true => StrayCause::OldCall,
-            false => StrayCause::of(admission),
-        };
+        let cause = why.unwrap_or(StrayCause::of(admission));
         self.counts[cause as usize] += 1;
         let payload_type = match admission {
             Admission::UnknownPayloadType(payload_type) => Some(payload_type),
@@ -161,7 +162,7 @@ mod tests {
         let (mut strays, epoch) = (Strays::default(), Instant::now());
         for _ in 0..3 {
             let opus = Admission::UnknownPayloadType(111);
-            strays.note(20_000, from(4_000), opus, false, epoch);
+            strays.note(20_000, from(4_000), opus, None, epoch);
         }
         let senders: Vec<_> = strays.senders(WINDOW, epoch).collect();
         let [sender] = senders[..] else {
@@ -177,7 +178,7 @@ mod tests {
         let (mut strays, epoch) = (Strays::default(), Instant::now());
         for n in 0..1_000_u16 {
             let now = epoch + Duration::from_millis(n.into());
-            strays.note(20_000, from(n), Admission::NotRtp, false, now);
+            strays.note(20_000, from(n), Admission::NotRtp, None, now);
         }
         let kept: Vec<u16> = strays
             .senders(WINDOW, epoch)
@@ -191,7 +192,8 @@ mod tests {
     #[test]
     fn sender_that_has_gone_is_no_evidence() {
         let (mut strays, epoch) = (Strays::default(), Instant::now());
-        strays.note(20_000, from(1), Admission::NotRtp, true, epoch);
+        let old_call = Some(StrayCause::OldCall);
+        strays.note(20_000, from(1), Admission::NotRtp, old_call, epoch);
         assert_eq!(strays.senders(WINDOW, epoch + WINDOW).count(), 0);
         let counts: Vec<_> = strays.counts().filter(|(_, count)| *count > 0).collect();
         assert_eq!(counts, [(StrayCause::OldCall, 1)]);

@@ -1,20 +1,23 @@
 //! The switchboard: which port carries which leg, and who may begin a call on a port that nobody registered.
 
+mod refusal;
 mod registration;
 mod resumption;
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::asr::Recognition;
 use crate::call::census::Totals;
 use crate::call::conversation::{Call, CallSpec, CallUpdate, Phase};
-use crate::call::leg::{Leg, LegSpec};
+use crate::call::leg::LegSpec;
+use crate::call::overload::{self, Overload};
 use crate::call::part::Outcome;
 use crate::call::port::{Port, PortUse};
 use crate::call::speech_settings::SpeechSettings;
-use crate::call::stray::Strays;
+use crate::call::stray::{StrayCause, Strays};
 use crate::call::{CallKey, Outbox, Output, PartKey, WallClock};
 use crate::event::{EndReason, GapReason, Metadata, Role, RoleSource};
 use crate::media::admission::{admission, foreign_sound, is_rtcp};
@@ -42,6 +45,8 @@ pub struct Settings {
     pub unregistered_calls: bool,
     /// Whether senders get receiver reports (RFC 3550 §6.4.2).
     pub receiver_reports: bool,
+    /// From which load on what is shed.
+    pub overload: overload::Settings,
     /// Whether every frame is put out as [`Output::Heard`], for a recording.
     pub monitor: bool,
 }
@@ -54,6 +59,9 @@ pub struct Line {
     /// Port and role of each leg, in the order of their channel numbers.
     pub legs: Vec<(PortIndex, Option<Role>)>,
 }
+
+/// No call begins, for there would be too many.
+struct Refused;
 
 /// Names a port within the switchboard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,9 +78,16 @@ pub struct Switchboard {
     deadlines: Vec<Option<Instant>>,
     /// By slot: what happened since the call was saved.
     news: Vec<News>,
+    /// Slots in which a call came, began or ended since then.
+    pressing: usize,
+    free_slots: Vec<usize>,
     next_serial: u32,
     next_port: usize,
     is_closed: bool,
+    /// Ports that carry a leg.
+    legs: usize,
+    overload: Overload,
+    refused_calls: u64,
     strays: Strays,
     totals: Totals,
     outbox: Outbox,
@@ -82,15 +97,20 @@ impl Switchboard {
     /// A switchboard with no port and no call. `wall` gives the lines their time of day.
     pub fn new(settings: Arc<Settings>, wall: WallClock) -> Self {
         Self {
+            overload: Overload::new(settings.overload, NonZeroUsize::MIN),
             settings,
             ports: Vec::new(),
             lines: Vec::new(),
             calls: Vec::new(),
             deadlines: Vec::new(),
             news: Vec::new(),
+            pressing: 0,
+            free_slots: Vec::new(),
             next_serial: 0,
             next_port: 0,
             is_closed: false,
+            legs: 0,
+            refused_calls: 0,
             strays: Strays::default(),
             totals: Totals::default(),
             outbox: Outbox::new(wall),
@@ -126,22 +146,32 @@ impl Switchboard {
         if entry.is_of_old_call(source, bytes, now) {
             let admission = admission(&self.settings.receiver, source, bytes);
             entry.note_stray(admission, now);
-            self.strays.note(entry.number, source, admission, true, now);
+            let old_call = Some(StrayCause::OldCall);
+            self.strays
+                .note(entry.number, source, admission, old_call, now);
             return;
         }
         let taken = entry.taken_by;
-        match taken.or_else(|| self.answer(port, source, bytes, now)) {
-            Some(PortUse::Leg { call, channel }) => {
+        let taken = match taken {
+            Some(taken) => Ok(Some(taken)),
+            None => self.answer(port, source, bytes, now),
+        };
+        match taken {
+            Ok(Some(PortUse::Leg { call, channel })) => {
                 self.with_call(call, now, |call, outbox| {
                     call.handle_datagram(channel, source, bytes, outbox, now);
                 });
             }
-            Some(PortUse::Rtcp { call, channel }) => {
+            Ok(Some(PortUse::Rtcp { call, channel })) => {
                 self.with_call(call, now, |call, outbox| {
                     call.handle_rtcp(channel, source, bytes, outbox, now);
                 });
             }
-            None => self.note_stray(port, source, bytes, now),
+            Ok(None) => self.note_stray(port, source, bytes, None, now),
+            Err(Refused) => {
+                let refused = Some(StrayCause::Refused);
+                self.note_stray(port, source, bytes, refused, now);
+            }
         }
     }
 
@@ -159,7 +189,7 @@ impl Switchboard {
             if self.deadlines[slot].is_some_and(|deadline| now >= deadline)
                 && let Some(key) = self.calls[slot].as_ref().map(Call::key)
             {
-                self.with_call(key, now, |call, outbox| call.handle_timeout(outbox, now));
+                self.with_call_if(key, now, |call, outbox| call.handle_timeout(outbox, now));
             }
         }
     }
@@ -231,6 +261,7 @@ impl Switchboard {
                 *old = new;
             }
         }
+        self.overload.adopt(settings.overload);
         self.settings = settings;
     }
 
@@ -269,6 +300,21 @@ impl Switchboard {
         self.ports.len()
     }
 
+    /// The number of a port.
+    pub fn port_number(&self, port: PortIndex) -> Option<u16> {
+        self.ports.get(port.0).map(|port| port.number)
+    }
+
+    /// What is shed, and why.
+    pub const fn overload(&self) -> &Overload {
+        &self.overload
+    }
+
+    /// Calls that were refused.
+    pub const fn refused_calls(&self) -> u64 {
+        self.refused_calls
+    }
+
     /// The calls that are not over.
     pub fn calls(&self) -> impl Iterator<Item = &Call> {
         self.calls.iter().flatten()
@@ -294,6 +340,19 @@ impl Switchboard {
 
     /// Feeds a call, then looks whether it still needs its ports and its slot.
     fn with_call(&mut self, key: CallKey, now: Instant, feed: impl FnOnce(&mut Call, &mut Outbox)) {
+        self.with_call_if(key, now, |call, outbox| {
+            feed(call, outbox);
+            true
+        });
+    }
+
+    /// The same; `feed` tells whether there is anything new to save.
+    fn with_call_if(
+        &mut self,
+        key: CallKey,
+        now: Instant,
+        feed: impl FnOnce(&mut Call, &mut Outbox) -> bool,
+    ) {
         let slot = key.slot as usize;
         let Some(Some(call)) = self.calls.get_mut(slot) else {
             return;
@@ -303,11 +362,13 @@ impl Switchboard {
         }
         let phase_before = call.phase();
         let was_heard = !matches!(phase_before, Phase::Ending(_));
-        feed(call, &mut self.outbox);
-        let is_other_phase = call.phase() != phase_before;
-        self.news[slot] = self.news[slot].max(News::of(is_other_phase));
+        let went_on = feed(call, &mut self.outbox);
+        let phase = call.phase();
         self.deadlines[slot] = call.poll_timeout();
-        match call.phase() {
+        if phase != phase_before || went_on {
+            self.note_news(slot, News::of(phase != phase_before));
+        }
+        match phase {
             Phase::Expected | Phase::Active => {}
             Phase::Ending(_) if !was_heard => {}
             Phase::Ending(_) => self.unplug(key, now),
@@ -315,6 +376,7 @@ impl Switchboard {
                 self.unplug(key, now);
                 if let Some(call) = self.calls[slot].take() {
                     self.totals.add(&call);
+                    self.free_slots.push(slot);
                 }
             }
         }
@@ -328,12 +390,13 @@ impl Switchboard {
         source: SocketAddr,
         bytes: &[u8],
         now: Instant,
-    ) -> Option<PortUse> {
+    ) -> Result<Option<PortUse>, Refused> {
         let before = self.leg_before(port);
         if before.is_some() && is_rtcp(bytes) {
-            return before;
+            return Ok(before);
         }
-        self.begin_call(port, source, bytes, now).or(before)
+        let begun = self.begin_call(port, source, bytes, now)?;
+        Ok(begun.or(before))
     }
 
     /// A packet on a free port begins a call where that is allowed: all the legs of its line, or one of its own.
@@ -343,19 +406,21 @@ impl Switchboard {
         source: SocketAddr,
         bytes: &[u8],
         now: Instant,
-    ) -> Option<PortUse> {
+    ) -> Result<Option<PortUse>, Refused> {
         let settings = Arc::clone(&self.settings);
-        let port = self.ports.get_mut(index.0)?;
+        let Some(port) = self.ports.get_mut(index.0) else {
+            return Ok(None);
+        };
         if port.line.is_none() && !settings.unregistered_calls {
             port.note_stray(admission(&settings.receiver, source, bytes), now);
-            return None;
+            return Ok(None);
         }
         if self.is_closed {
-            return None;
+            return Ok(None);
         }
         if !port.admits(source, bytes, &settings.receiver) {
             warn_of_foreign(port, source, bytes, &settings.receiver, now);
-            return None;
+            return Ok(None);
         }
         let number = port.number;
         let begun_ms = self.outbox.wall.at(now).as_millisecond();
@@ -364,14 +429,25 @@ impl Switchboard {
         } else {
             unregistered_call(index, number, begun_ms, settings.idle_timeout)
         };
+        if let Some(refusal) = self.overload.refusal(self.legs, spec.legs.len()) {
+            self.refuse(&spec, source, number, refusal, now);
+            return Err(Refused);
+        }
         self.plug_in(spec, now);
-        self.ports.get(index.0)?.taken_by
+        Ok(self.ports.get(index.0).and_then(|port| port.taken_by))
     }
 
-    fn note_stray(&mut self, port: PortIndex, source: SocketAddr, bytes: &[u8], now: Instant) {
+    fn note_stray(
+        &mut self,
+        port: PortIndex,
+        source: SocketAddr,
+        bytes: &[u8],
+        why: Option<StrayCause>,
+        now: Instant,
+    ) {
         if let Some(port) = self.ports.get(port.0) {
             let admission = admission(&self.settings.receiver, source, bytes);
-            self.strays.note(port.number, source, admission, false, now);
+            self.strays.note(port.number, source, admission, why, now);
         }
     }
 
@@ -380,6 +456,7 @@ impl Switchboard {
         for (channel, leg) in (0_u8..).zip(&spec.legs) {
             self.ports[leg.port.0].taken_by = Some(PortUse::Leg { call: key, channel });
         }
+        self.legs += spec.legs.len();
         let local_ports = spec
             .legs
             .iter()
@@ -390,8 +467,7 @@ impl Switchboard {
     }
 
     fn free_slot(&mut self) -> CallKey {
-        let free = self.calls.iter().position(Option::is_none);
-        let slot = free.unwrap_or_else(|| {
+        let slot = self.free_slots.pop().unwrap_or_else(|| {
             self.calls.push(None);
             self.deadlines.push(None);
             self.news.push(News::None);
@@ -408,21 +484,24 @@ impl Switchboard {
     fn insert(&mut self, call: Call) {
         let slot = call.key().slot as usize;
         self.deadlines[slot] = call.poll_timeout();
-        self.news[slot] = News::BeganOrEnded;
+        self.note_news(slot, News::BeganOrEnded);
         self.calls[slot] = Some(call);
     }
 
     fn unplug(&mut self, key: CallKey, now: Instant) {
-        let call = self.calls[key.slot as usize].as_ref();
-        for port in &mut self.ports {
-            if let Some(PortUse::Leg {
-                call: taken_by,
-                channel,
-            }) = port.taken_by
-                && taken_by == key
-            {
-                let leg = call.and_then(|call| call.legs().get(usize::from(channel)));
-                port.rest(leg.and_then(Leg::last_stream), now);
+        let Some(call) = &self.calls[key.slot as usize] else {
+            return;
+        };
+        for leg in call.legs() {
+            // A leg that could not go on after a restart has none.
+            let Some(port) = self.ports.get_mut(leg.spec().port.0) else {
+                continue;
+            };
+            let is_its =
+                |taken: &PortUse| matches!(taken, PortUse::Leg { call, .. } if *call == key);
+            if port.taken_by.as_ref().is_some_and(is_its) {
+                port.rest(leg.last_stream(), now);
+                self.legs -= 1;
             }
         }
     }

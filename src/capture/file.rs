@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pcap_parser::nom;
 use pcap_parser::nom::IResult;
+use pcap_parser::nom::bytes::streaming::take;
 use pcap_parser::pcapng::Block;
 use pcap_parser::{
     LegacyPcapBlock, Linktype, PcapError, PcapHeader, parse_block_be, parse_block_le,
@@ -166,6 +167,12 @@ impl Section {
             };
             return Ok((rest, None));
         }
+        let (_, head) = take(8_usize)(bytes)?;
+        let (kind, length) = head.split_at(4);
+        if !READ_BLOCKS.contains(&self.number(kind)) {
+            let (rest, _) = take(self.number(length).max(LEAST_BLOCK))(bytes)?;
+            return Ok((rest, None));
+        }
         let parse = if self.is_big_endian {
             parse_block_be
         } else {
@@ -208,6 +215,15 @@ impl Section {
         };
         Ok((rest, record))
     }
+
+    fn number(&self, octets: &[u8]) -> u32 {
+        let octets = octets.first_chunk().copied().unwrap_or_default();
+        if self.is_big_endian {
+            u32::from_be_bytes(octets)
+        } else {
+            u32::from_le_bytes(octets)
+        }
+    }
 }
 
 impl Interface {
@@ -220,6 +236,13 @@ impl Interface {
         Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanoseconds))
     }
 }
+
+/// The blocks that carry packets, or tell of their interfaces. Others are passed over: they may hold
+/// anything, and pcap-parser 0.17 panics at a process information block that is too short.
+const READ_BLOCKS: [u32; 3] = [1, 3, 6];
+
+/// Octets of a block without content: its type, and its length twice (pcapng §3.1).
+const LEAST_BLOCK: u32 = 12;
 
 /// Block type of a section header: the same in either byte order (pcapng §4.1).
 const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];

@@ -138,6 +138,29 @@ fn pcapng_is_read_with_each_interfaces_own_clock() {
 }
 
 #[test]
+fn blocks_that_are_not_read_are_passed_over_whatever_they_hold() {
+    let (header, packet) = (
+        [
+            &0x1a2b_3c4d_u32.to_le_bytes()[..],
+            &[1, 0, 0, 0],
+            &[0xff; 8],
+        ]
+        .concat(),
+        udp_packet(),
+    );
+    for kind in [2, 4, 5, 7, 9, 10, 0x0bad, 0x8000_0001] {
+        for length in [0_u32, 4, 11, 12] {
+            let mut empty = block(kind, &[]);
+            empty[4..8].copy_from_slice(&length.to_le_bytes());
+            let head = block(0x0a0d_0d0a, &[&header]);
+            let file = [head, interface(101, &[]), empty, enhanced(0, 77, &packet)].concat();
+            let (read, _) = read(&file);
+            assert!(matches!(read[..], [Ok(_)]), "{kind:x}, {length}");
+        }
+    }
+}
+
+#[test]
 fn fragments_make_their_datagram_whole_in_any_order() {
     let payload: Vec<u8> = (0..=255).cycle().take(3000).collect();
     let fragments = fragments(&payload);

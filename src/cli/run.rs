@@ -8,6 +8,7 @@ mod spool;
 mod state;
 
 use std::convert::Infallible;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ use crate::io::journal::{self, Journal, JournalError};
 use crate::io::logging::Logging;
 use crate::io::media_worker::{self, Assignment, Command, MediaWorker};
 use crate::io::metrics::Disks;
+use crate::io::pressure::Pressure;
 use crate::io::provider::Provider;
 use crate::io::publisher;
 use crate::io::recogniser::Recogniser;
@@ -131,17 +133,17 @@ async fn supervise(
     let mut workers = Vec::new();
     let (state, found) = CallState::open(config)?;
     let taped = Arc::new(state.taped());
-    let (audio, parts) = CallAudio::open(config, &provider, &publisher)?;
+    let pressure = Pressure::default();
+    let (audio, parts) = CallAudio::open(config, &provider, &publisher, &pressure)?;
     let found = if audio.is_kept() {
         spool::reunite(found, parts, history.as_ref())
     } else {
         found
     };
     drop(history);
-    for (number, share) in assignment::divide(config, sockets, found)
-        .into_iter()
-        .enumerate()
-    {
+    let shares = assignment::divide(config, sockets, found);
+    let shared_by = NonZeroUsize::new(shares.len()).unwrap_or(NonZeroUsize::MIN);
+    for (number, share) in shares.into_iter().enumerate() {
         let assignment = Assignment {
             share,
             settings: Arc::clone(&settings),
@@ -150,6 +152,8 @@ async fn supervise(
             tape: state.tape(number),
             taped: Arc::clone(&taped),
             spool: audio.spool(),
+            workers: shared_by,
+            pressure: pressure.clone(),
         };
         let provider = Arc::clone(&provider);
         let make = move || Recogniser::new(provider);

@@ -8,11 +8,12 @@ use toml::Value;
 use crate::config::file::{File, Line};
 
 /// Keys, or tables of keys, that a running daemon takes; everything else is for its next start.
-const LIVE: [&str; 14] = [
+const LIVE: [&str; 15] = [
     "asr",
     "line",
     "log.format",
     "log.level",
+    "overload",
     "rtp.advertise-address",
     "rtp.allowed-sources",
     "rtp.conceal-loss",

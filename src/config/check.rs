@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-use crate::config::file::{Asr, File, Journal, Line, PayloadTypes, Rtp};
+use crate::config::file::{Asr, File, Journal, Line, Overload, PayloadTypes, Rtp};
 
 /// A key and what is wrong with it.
 pub(super) type Fault = (&'static str, String);
@@ -21,6 +21,7 @@ impl File {
         check_lines(&self.line, &self.rtp)?;
         self.check_control()?;
         self.check_spool()?;
+        self.overload.check()?;
         self.journal.check()?;
         if self.events.backlog_lines < 100 {
             return Err(("events.backlog-lines", "expected at least 100".to_owned()));
@@ -105,6 +106,9 @@ impl File {
                 "control.listen {address} sends passwords and transcripts over the network in clear; \
                  put a proxy with TLS before it"
             ));
+        }
+        if self.overload.refuse_calls_percent == 0 {
+            warnings.push("overload.refuse-calls-percent = 0: no call can begin".to_owned());
         }
         if self.asr.endpoint.starts_with("ws://") && !self.asr.is_loopback() {
             let endpoint = &self.asr.endpoint;
@@ -226,6 +230,25 @@ impl Asr {
         ["127.", "localhost", "[::1]"]
             .iter()
             .any(|prefix| host.starts_with(prefix))
+    }
+}
+
+impl Overload {
+    fn check(&self) -> Result<(), Fault> {
+        let limits = [
+            ("overload.refuse-calls-percent", self.refuse_calls_percent),
+            ("overload.defer-speech-percent", self.defer_speech_percent),
+        ];
+        if let Some((key, percent)) = limits.into_iter().find(|&(_, percent)| percent > 100) {
+            return Err((key, format!("{percent}: expected 0 to 100")));
+        }
+        if self.defer_speech_percent < self.refuse_calls_percent {
+            let expected =
+                "expected overload.refuse-calls-percent or more: calls are refused first";
+            let message = format!("{}: {expected}", self.defer_speech_percent);
+            return Err(("overload.defer-speech-percent", message));
+        }
+        Ok(())
     }
 }
 

@@ -33,6 +33,8 @@ pub struct File {
     pub spool: Spool,
     /// `[resume]`: calls that go on after a restart.
     pub resume: Resume,
+    /// `[overload]`: what is shed when there is too much to do.
+    pub overload: Overload,
     /// `[log]`: what the daemon says of itself.
     pub log: Log,
     /// `[[line]]`: fixed ports with fixed roles.
@@ -378,6 +380,31 @@ impl Default for Resume {
         Self {
             enabled: true,
             directory: None,
+        }
+    }
+}
+
+/// `[overload]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Overload {
+    /// From this load of a media worker on it takes no new call.
+    pub refuse_calls_percent: u32,
+    /// From this load on what is said is kept in the spool and recognised later.
+    pub defer_speech_percent: u32,
+    /// Ticks that begin so late on average are a load of 100 %.
+    pub tick_lag_ms: Milliseconds<10, 2_000>,
+    /// Legs at one time; 0 for any number.
+    pub max_legs: u32,
+}
+
+impl Default for Overload {
+    fn default() -> Self {
+        Self {
+            refuse_calls_percent: 85,
+            defer_speech_percent: 95,
+            tick_lag_ms: Milliseconds::new(500),
+            max_legs: 0,
         }
     }
 }

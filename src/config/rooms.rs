@@ -1,5 +1,6 @@
 //! From the tables of the file to the settings of the rooms.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::asr::auth::signature::AccessKey;
 use crate::asr::endpoint::{Endpoint, EndpointError};
 use crate::asr::{quota, retry, session};
 use crate::call::speech_settings::SpeechSettings;
-use crate::call::switchboard;
+use crate::call::{overload, switchboard};
 use crate::config::file::{Asr, File, Iam, PayloadTypes};
 use crate::io::provider::{self, Provider};
 use crate::io::state_directory;
@@ -53,8 +54,20 @@ impl File {
             registered_idle_timeout: self.rtp.registered_idle_timeout_ms.duration(),
             unregistered_calls: self.rtp.unregistered_calls,
             receiver_reports: self.rtp.receiver_reports,
+            overload: self.overload(),
             monitor: false,
         })
+    }
+
+    fn overload(&self) -> overload::Settings {
+        overload::Settings {
+            refuse_calls_percent: self.overload.refuse_calls_percent,
+            defer_speech_percent: self.overload.defer_speech_percent,
+            full_lag: self.overload.tick_lag_ms.duration(),
+            max_legs: usize::try_from(self.overload.max_legs)
+                .ok()
+                .and_then(NonZeroUsize::new),
+        }
     }
 
     /// The Unix socket of the control API.

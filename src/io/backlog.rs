@@ -19,6 +19,7 @@ use tracing::{debug, error};
 use crate::asr::pace::Pace;
 use crate::call::part::Outcome;
 use crate::io::part_audio::PartAudio;
+use crate::io::pressure::Pressure;
 use crate::io::provider::Provider;
 use crate::io::recogniser::Recogniser;
 use crate::io::spool::{Given, Order, Spool};
@@ -47,7 +48,7 @@ impl BacklogThread {
     }
 }
 
-/// Starts the backlog, with so many sessions at a time.
+/// Starts the backlog, with so many sessions at a time. It begins none while a worker is short of time.
 ///
 /// # Errors
 /// When the system refuses a thread or a runtime.
@@ -55,6 +56,7 @@ pub fn start(
     spool: Spool,
     provider: Arc<Provider>,
     max_sessions: usize,
+    pressure: Pressure,
 ) -> io::Result<BacklogThread> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -66,6 +68,7 @@ pub fn start(
             recogniser: Rc::new(Recogniser::new(provider)),
             pace: Pace::new(max_sessions),
             tasks: JoinSet::new(),
+            pressure,
         };
         LocalSet::new().block_on(&runtime, async {
             tokio::select! {
@@ -84,6 +87,7 @@ struct Backlog {
     recogniser: Rc<Recogniser>,
     pace: Pace,
     tasks: JoinSet<Attempt>,
+    pressure: Pressure,
 }
 
 /// What came of a part.
@@ -98,7 +102,7 @@ struct Attempt {
 impl Backlog {
     async fn run(mut self) {
         loop {
-            while self.pace.permits(self.tasks.len(), Instant::now()) {
+            while self.may_begin() {
                 let Some(given) = self.take().await else {
                     break;
                 };
@@ -113,6 +117,10 @@ impl Backlog {
                 () = sleep(POLL) => {}
             }
         }
+    }
+
+    fn may_begin(&self) -> bool {
+        !self.pressure.is_high() && self.pace.permits(self.tasks.len(), Instant::now())
     }
 
     /// The next part, if there is one.

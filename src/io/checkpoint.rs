@@ -26,8 +26,13 @@ use crate::speech::utterance::Depth;
 /// on with, but ended.
 const LAYOUT: u32 = 3;
 
-/// How long one round over all calls of a worker takes. A state is at most two rounds old.
+/// How long one round over all calls of a worker takes. The state of a call in which somebody speaks,
+/// or whose text is due, is at most two rounds old.
 const ROUND: Duration = Duration::from_millis(200);
+
+/// How old the state of any other call is before it is saved again: two rounds more, and it is still
+/// well within what is on the tape ([`crate::io::tape`]).
+const QUIET_ROUND: Duration = Duration::from_millis(600);
 
 /// Calls that begin or end are written at once, but not more often than this.
 const URGENT_PAUSE: Duration = Duration::from_millis(50);
@@ -64,10 +69,22 @@ impl FoundCall {
 #[derive(Debug)]
 pub struct Checkpoints {
     boot: String,
-    records: Vec<Option<(CallKey, Record)>>,
+    records: Vec<Option<Kept>>,
     next_slot: usize,
     round_began: Instant,
     written_at: Instant,
+    /// Whether something is to be written that was not.
+    is_changed: bool,
+}
+
+/// A call as it was saved last.
+#[derive(Debug)]
+struct Kept {
+    key: CallKey,
+    at: Instant,
+    /// Whether all that was said had its text.
+    is_settled: bool,
+    record: Record,
 }
 
 /// The audio of a part that has no outcome.
@@ -82,6 +99,7 @@ pub struct KeptAudio {
     /// The law of the samples.
     pub law: Law,
     /// The samples.
+    #[serde(with = "crate::octets")]
     pub g711: Vec<u8>,
 }
 
@@ -101,6 +119,7 @@ struct Record {
     is_started: bool,
     /// Reading of the monotonic clock.
     saved_at: Duration,
+    #[serde(with = "crate::octets")]
     state: Vec<u8>,
 }
 
@@ -121,12 +140,13 @@ impl Checkpoints {
             next_slot: 0,
             round_began: now,
             written_at: now,
+            is_changed: true,
         }
     }
 
-    /// Saves the calls whose turn it is; gives what to write, once a round, or at once after a call
-    /// began or ended.
-    pub fn advance(&mut self, calls: &mut Switchboard, now: Instant) -> Option<Vec<u8>> {
+    /// Saves the calls whose turn it is. Once a round, or at once after a call began or ended, it is
+    /// time to write: gives what has to be, if anything has changed.
+    pub fn advance(&mut self, calls: &mut Switchboard, now: Instant) -> Option<Option<Vec<u8>>> {
         let slots = calls.slots();
         let elapsed = now.saturating_duration_since(self.round_began);
         let due = slots * millis(elapsed.min(ROUND)) / millis(ROUND);
@@ -147,7 +167,8 @@ impl Checkpoints {
             return None;
         }
         self.written_at = now;
-        self.to_bytes(Vec::new())
+        let is_changed = std::mem::take(&mut self.is_changed);
+        Some(is_changed.then(|| self.to_bytes(Vec::new())).flatten())
     }
 
     /// Saves every call with all that belongs to it, for the process that goes on at once.
@@ -169,21 +190,36 @@ impl Checkpoints {
         self.to_bytes(audio)
     }
 
-    /// A call that nothing happened to is not saved again.
+    /// A call that nothing happened to is not saved again, and one in which nobody speaks not often.
     fn save(&mut self, calls: &mut Switchboard, slot: usize, depth: Depth, now: Instant) {
         if self.records.len() <= slot {
             self.records.resize_with(slot + 1, || None);
         }
-        let is_changed = calls.take_news(slot) != News::None;
+        let news = calls.news(slot);
         let Some(call) = calls.in_slot(slot) else {
-            self.records[slot] = None;
+            self.is_changed |= self.records[slot].take().is_some();
+            calls.forget_news(slot);
             return;
         };
-        let is_known = self.records[slot]
-            .as_ref()
-            .is_some_and(|(key, _)| *key == call.key());
-        if is_changed || !is_known {
-            self.records[slot] = Record::new(call, depth, now).map(|record| (call.key(), record));
+        let kept = self.records[slot].as_ref();
+        let is_due = match kept.filter(|kept| kept.key == call.key()) {
+            Some(kept) => {
+                let age = now.saturating_duration_since(kept.at);
+                let is_quiet = kept.is_settled && call.is_settled();
+                let is_worth_it = !is_quiet || age >= QUIET_ROUND;
+                news > News::WentOn || (news == News::WentOn && is_worth_it)
+            }
+            None => true,
+        };
+        if is_due {
+            self.records[slot] = Record::new(call, depth, now).map(|record| Kept {
+                key: call.key(),
+                at: now,
+                is_settled: call.is_settled(),
+                record,
+            });
+            self.is_changed = true;
+            calls.forget_news(slot);
         }
     }
 
@@ -195,7 +231,7 @@ impl Checkpoints {
                 .records
                 .iter()
                 .flatten()
-                .map(|(_, record)| record)
+                .map(|kept| &kept.record)
                 .collect(),
             audio,
         };

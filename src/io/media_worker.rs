@@ -10,6 +10,7 @@
 )]
 
 mod diary;
+mod intake;
 mod meter;
 mod orders;
 mod recognition;
@@ -17,13 +18,13 @@ mod resumption;
 mod spooling;
 
 use std::io;
-use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mio::{Events, Interest, Poll, Token};
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::MissedTickBehavior;
@@ -31,19 +32,23 @@ use tracing::{Span, error, info, trace, warn};
 
 use crate::call::conversation::Call;
 use crate::call::feedback;
+use crate::call::label::PartLabel;
+use crate::call::overload::Shedding;
 use crate::call::part::Outcome;
-use crate::call::switchboard::{Line, PortIndex, Settings, Switchboard};
+use crate::call::switchboard::{Line, Settings, Switchboard};
 use crate::call::{Output, PartKey, WallClock};
 use crate::config::file;
 use crate::event::GapReason;
 use crate::io::assignment::Share;
 use crate::io::checkpoint::{self, Checkpoints, FoundCall};
 use crate::io::checkpoint_store::CheckpointStore;
+use crate::io::pressure::Pressure;
 use crate::io::publisher::Publisher;
 use crate::io::recogniser::Recogniser;
 use crate::io::spool::Spool;
 use crate::io::systemd;
 use crate::io::tape::{Tape, Taped};
+use intake::Intake;
 pub(crate) use meter::SEND_BOUNDS;
 pub use meter::{Meter, WorkerFigures};
 use orders::Farewells;
@@ -51,16 +56,6 @@ pub use orders::{Command, Survey};
 use recognition::{Recognitions, Report};
 use resumption::Again;
 use spooling::Spooling;
-
-/// Largest datagram that can be audio: beyond any MTU that carries RTP. Longer ones arrive cut and
-/// are refused.
-const DATAGRAM_BYTES: usize = 2048;
-
-/// Datagrams taken from one socket in one tick: a flood on one port must not hold up the others.
-const DATAGRAMS_PER_TICK: usize = 256;
-
-/// Sockets looked at in one go.
-const EVENTS_PER_POLL: usize = 1024;
 
 /// How often the time of day is read for the lines.
 const WALL_CLOCK_INTERVAL: Duration = Duration::from_secs(1);
@@ -85,6 +80,10 @@ pub struct Assignment {
     pub taped: Arc<Vec<Taped>>,
     /// Where their audio is kept until its text is out, if it is.
     pub spool: Option<Spool>,
+    /// How many workers there are.
+    pub workers: NonZeroUsize,
+    /// Where it says that it is short of time.
+    pub pressure: Pressure,
 }
 
 /// A running worker.
@@ -174,20 +173,13 @@ fn set_up(
         .enable_all()
         .build()?;
     let mut switchboard = Switchboard::new(assignment.settings, wall_clock());
-    let poll = Poll::new()?;
-    let mut sockets = Vec::with_capacity(assignment.share.sockets.len());
+    switchboard.share_with(assignment.workers);
+    let mut intake = Intake::new()?;
     for (number, socket) in assignment.share.sockets {
-        let mut socket = mio::net::UdpSocket::from_std(socket);
-        poll.registry()
-            .register(&mut socket, Token(sockets.len()), Interest::READABLE)?;
-        sockets.push(Port {
-            number,
-            index: switchboard.add_port(number),
-            socket,
-        });
+        intake.add(number, switchboard.add_port(number), socket)?;
     }
     for line in &assignment.share.lines {
-        if let Some(line) = plug(line, &sockets) {
+        if let Some(line) = plug(line, &intake) {
             switchboard.add_line(line);
         }
     }
@@ -200,16 +192,13 @@ fn set_up(
         tape: assignment.tape,
         again: None,
         switchboard,
-        poll,
-        events: Events::with_capacity(EVENTS_PER_POLL),
-        sockets,
-        unfinished: Vec::new(),
-        datagram: [0; DATAGRAM_BYTES],
+        intake,
         recognitions: Recognitions::new(make_recogniser()),
         publisher,
         orders,
         farewells: Farewells::default(),
         meter: Meter::new(),
+        pressure: assignment.pressure,
         draining: None,
         is_handing_over: false,
         pulse: Arc::default(),
@@ -221,22 +210,12 @@ fn set_up(
 }
 
 /// A line of the configuration on these ports; `None` if one of its legs has none here.
-fn plug(line: &file::Line, sockets: &[Port]) -> Option<Line> {
-    let leg = |leg: &file::LineLeg| {
-        let found = sockets.iter().find(|socket| socket.number == leg.port);
-        found.map(|socket| (socket.index, leg.role))
-    };
+fn plug(line: &file::Line, intake: &Intake) -> Option<Line> {
+    let leg = |leg: &file::LineLeg| Some((intake.index_of(leg.port)?, leg.role));
     Some(Line {
         name: line.name.clone(),
         legs: line.legs.iter().map(leg).collect::<Option<_>>()?,
     })
-}
-
-/// A socket and the switchboard's name for its port.
-struct Port {
-    number: u16,
-    index: PortIndex,
-    socket: mio::net::UdpSocket,
 }
 
 struct Worker {
@@ -246,17 +225,13 @@ struct Worker {
     /// While what the daemon before has read is heard again.
     again: Option<Again>,
     switchboard: Switchboard,
-    poll: Poll,
-    events: Events,
-    sockets: Vec<Port>,
-    /// Sockets that had more than a tick's share: epoll reports them only when more arrives.
-    unfinished: Vec<Token>,
-    datagram: [u8; DATAGRAM_BYTES],
+    intake: Intake,
     recognitions: Recognitions,
     publisher: Publisher,
     orders: mpsc::Receiver<Command>,
     farewells: Farewells,
     meter: Meter,
+    pressure: Pressure,
     draining: Option<Instant>,
     is_handing_over: bool,
     pulse: Arc<AtomicU64>,
@@ -275,6 +250,9 @@ impl Worker {
             let due = ticks.tick().await.into_std();
             self.pulse.fetch_add(1, Ordering::Relaxed);
             let now = Instant::now();
+            let lag = now.saturating_duration_since(due);
+            self.meter.note_tick(lag);
+            self.switchboard.handle_tick(lag);
             let tick = checkpoint::monotonic();
             self.read_clocks(now);
             if let Err(error) = self.receive(now, tick) {
@@ -287,7 +265,6 @@ impl Worker {
             self.switchboard.handle_timeout(now);
             self.take_reports(now);
             self.perform(now);
-            self.meter.note_tick(due, now, Instant::now());
             if self.is_handing_over || self.is_drained(now) {
                 return self.leave_state(now);
             }
@@ -299,6 +276,10 @@ impl Worker {
         if now >= self.next_wall_clock {
             self.next_wall_clock = now + WALL_CLOCK_INTERVAL;
             self.switchboard.set_wall_clock(wall_clock());
+        }
+        if self.switchboard.overload().is_due(now) {
+            self.switchboard.handle_usage(thread_time(), now);
+            self.pressure.note(self.defers_speech());
         }
         if now >= self.next_stray_report {
             self.next_stray_report = now + STRAY_REPORT_INTERVAL;
@@ -319,59 +300,21 @@ impl Worker {
         }
     }
 
-    /// Empties every socket. What was read is on the tape before anything comes of it.
+    /// Takes what has come. It is on the tape before anything comes of it.
     fn receive(&mut self, now: Instant, tick: Duration) -> io::Result<()> {
-        let received = self.empty_sockets(now, tick);
+        let (switchboard, tape) = (&mut self.switchboard, &mut self.tape);
+        let received = self.intake.drain(|port, number, source, bytes| {
+            switchboard.handle_datagram(port, source, bytes, now);
+            if let Some(tape) = tape
+                && switchboard.call_on(port).is_some()
+            {
+                tape.note(tick, number, source, bytes);
+            }
+        });
         if let Some(tape) = &mut self.tape {
             tape.write(tick);
         }
         received
-    }
-
-    fn empty_sockets(&mut self, now: Instant, tick: Duration) -> io::Result<()> {
-        for token in std::mem::take(&mut self.unfinished) {
-            self.empty_socket(token, now, tick);
-        }
-        loop {
-            match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                other => other?,
-            }
-            let ready: Vec<Token> = self.events.iter().map(mio::event::Event::token).collect();
-            let is_last = ready.len() < EVENTS_PER_POLL;
-            for token in ready {
-                self.empty_socket(token, now, tick);
-            }
-            if is_last {
-                return Ok(());
-            }
-        }
-    }
-
-    fn empty_socket(&mut self, token: Token, now: Instant, tick: Duration) {
-        let Some(port) = self.sockets.get(token.0) else {
-            return;
-        };
-        for _ in 0..DATAGRAMS_PER_TICK {
-            match port.socket.recv_from(&mut self.datagram) {
-                Ok((len, source)) => {
-                    // A socket that hears both families shows IPv4 senders as mapped addresses.
-                    let source = SocketAddr::new(source.ip().to_canonical(), source.port());
-                    let bytes = &self.datagram[..len];
-                    self.switchboard
-                        .handle_datagram(port.index, source, bytes, now);
-                    if let Some(tape) = &mut self.tape
-                        && self.switchboard.call_on(port.index).is_some()
-                    {
-                        tape.note(tick, port.number, source, bytes);
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // An ICMP error of something this socket never sent; the next read goes on.
-                Err(_) => {}
-            }
-        }
-        self.unfinished.push(token);
     }
 
     fn take_reports(&mut self, now: Instant) {
@@ -424,16 +367,7 @@ impl Worker {
                         None => self.publisher.publish(event),
                     }
                 }
-                Output::OpenPart { key, label } => {
-                    if let Some(is_text) = self.was_told(&label) {
-                        let told = Outcome::Told { is_text };
-                        self.switchboard.handle_outcome(key, told, now);
-                        continue;
-                    }
-                    let span = self.part_span(key);
-                    let audio = self.recognitions.open(key, label.law, span);
-                    self.spooling.open(key, label, audio);
-                }
+                Output::OpenPart { key, label } => self.open_part(key, label, now),
                 Output::Audio { key, frame } => self.recognitions.append(key, &frame),
                 Output::ClosePart { key, closed } => {
                     self.recognitions.close(key);
@@ -449,6 +383,35 @@ impl Worker {
         }
     }
 
+    /// Has a part recognised from its first word on; while there is too much to do it waits on disk
+    /// until it is complete and later, or, where there is no disk, is given up.
+    fn open_part(&mut self, key: PartKey, label: Box<PartLabel>, now: Instant) {
+        if let Some(is_text) = self.was_told(&label) {
+            let told = Outcome::Told { is_text };
+            return self.switchboard.handle_outcome(key, told, now);
+        }
+        if !self.defers_speech() {
+            let span = self.part_span(key);
+            let audio = self.recognitions.open(key, label.law, span);
+            return self.spooling.open(key, label, audio);
+        }
+        self.meter.deferred_parts += 1;
+        let audio = self.recognitions.only_keep(key, label.law);
+        self.spooling.open(key, label, audio);
+        if self.spooling.postpone(key, GapReason::Overload) {
+            return self.switchboard.handle_postponed(key, now);
+        }
+        let load = self.switchboard.overload().load().percent();
+        let detail = format!("the daemon was at {load} % of its capacity, and has no spool");
+        self.meter.note_outcome(key, false, now);
+        self.switchboard
+            .handle_unrecognised(key, GapReason::Overload, detail, now);
+    }
+
+    fn defers_speech(&self) -> bool {
+        self.switchboard.overload().shedding() == Shedding::Speech
+    }
+
     fn part_span(&self, key: PartKey) -> Span {
         let call = self.switchboard.call(key.call);
         diary::part_span(call.map(|call| &call.spec().id), key)
@@ -456,11 +419,8 @@ impl Worker {
 
     /// A report is worth one try: the next one says more.
     fn send_report(&self, port: u16, report: &feedback::Report) {
-        let above = if report.is_muxed { port } else { port + 1 };
-        let on = |number| self.sockets.iter().find(|socket| socket.number == number);
-        if let Some(port) = on(above).or_else(|| on(port))
-            && let Err(error) = port.socket.send_to(&report.packet, report.to)
-        {
+        let from = if report.is_muxed { port } else { port + 1 };
+        if let Err(error) = self.intake.send(from, &report.packet, report.to) {
             trace!(%error, to = %report.to, "a receiver report was not sent");
         }
     }
@@ -485,6 +445,13 @@ impl Worker {
         // What waits on disk is left to the next daemon.
         self.switchboard.calls().all(Call::is_waiting)
     }
+}
+
+/// What this thread has used of a core so far.
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 fn wall_clock() -> WallClock {

@@ -13,6 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::control::{Client, address};
+use crate::support::metrics::Metrics;
 use crate::support::{Daemon, Recogniser, Speech, balanced, run_sender};
 use callscribe::service::config::ServiceConfig;
 use serde_json::{Value, json};
@@ -292,6 +293,29 @@ fn curl_registers_and_ends_a_call() {
     assert_eq!(changed["from"], "1");
     let ended = curl(&["-X", "DELETE", "http://localhost/v1/calls/c1"]);
     assert_eq!(ended["reason"], "hangup");
+}
+
+#[test]
+fn call_past_the_limit_is_refused_with_its_reason_and_when_to_try_again() {
+    let more = |_: &[u16]| "[overload]\nmax-legs = 2\n".to_owned();
+    let service = ServiceConfig::default();
+    let daemon = Daemon::start_configured("workers = 1", "", 4, service, more);
+    let client = Client::of(&daemon);
+    client.register(&json!({"id": "a", "legs": [{}, {}]}));
+    let refused = client.ask("POST", "/v1/calls", &json!({"id": "b", "legs": [{}]}));
+    assert_eq!(refused.status, 503);
+    assert!(refused.head.contains("retry-after: 10"), "{}", refused.head);
+    let (code, message) = refused.error();
+    assert_eq!(code, "overloaded");
+    assert!(message.contains("overload.max-legs"), "{message}");
+    let metrics = Metrics::of(&client);
+    assert_eq!(metrics.value("callscribe_calls_refused_total", ""), 1.0);
+    let status = client.ask("GET", "/v1/status", &Value::Null).body;
+    assert_eq!(status["load"]["calls_refused"], 1, "{status}");
+    assert_eq!(status["load"]["workers"][0]["sheds"], "nothing", "{status}");
+
+    client.ask("DELETE", "/v1/calls/a", &Value::Null);
+    client.register(&json!({"id": "b", "legs": [{}, {}]}));
 }
 
 /// Silence in PCMU of SSRC 7.

@@ -12,6 +12,7 @@ mod account;
 mod chaos;
 mod kill;
 mod outage;
+mod overload;
 mod slow_reader;
 mod station;
 mod tokens;

@@ -16,7 +16,6 @@ from features import INPUTS
 DENSE, UNITS = 32, 40
 BATCH_FRAMES = 32_000
 PEAK_RATE = 3e-3
-MISS_WEIGHT = 1.5
 
 
 def initial(key):
@@ -48,9 +47,7 @@ def forward(w, x):
 
 
 def loss(w, x, labels):
-    each = optax.sigmoid_binary_cross_entropy(forward(w, x), labels)
-    # A lost word is worse than a second sent in vain.
-    return (each * jnp.where(labels > 0.5, MISS_WEIGHT, 1.0)).mean()
+    return optax.sigmoid_binary_cross_entropy(forward(w, x), labels).mean()
 
 
 def main(out, epochs, *paths):

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::{PortIndex, Switchboard};
 use crate::call::CallKey;
 use crate::call::conversation::CallSpec;
+use crate::call::overload::Refusal;
 
 /// Why a call could not be registered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +28,9 @@ pub enum RegisterError {
         /// Ports that could be given out.
         free: usize,
     },
+    /// There would be too much to do.
+    #[error("{0}")]
+    Refused(Refusal),
     /// No call begins any more.
     #[error("the daemon is stopping")]
     Closed,
@@ -36,13 +40,18 @@ impl Switchboard {
     /// Registers a call: its ports are its own until it ends.
     ///
     /// # Errors
-    /// When a port is taken or rests, when the id is taken, or when no call begins any more.
+    /// When a port is taken or rests, when the id is taken, when there is too much to do, or when no
+    /// call begins any more.
     pub fn register(&mut self, spec: CallSpec, now: Instant) -> Result<CallKey, RegisterError> {
         if self.is_closed {
             return Err(RegisterError::Closed);
         }
         if self.find(&spec.id).is_some() {
             return Err(RegisterError::DuplicateId(spec.id));
+        }
+        if let Some(refusal) = self.overload.refusal(self.legs, spec.legs.len()) {
+            self.refused_calls += 1;
+            return Err(RegisterError::Refused(refusal));
         }
         for leg in &spec.legs {
             let port = &self.ports[leg.port.0];

@@ -78,6 +78,7 @@ impl Switchboard {
         if saved.is_heard() && hindrance.is_none() {
             for (channel, port) in (0_u8..).zip(&ports) {
                 self.ports[port.0].taken_by = Some(PortUse::Leg { call: key, channel });
+                self.legs += 1;
             }
         }
         let call = Call::restore(key, saved, &ports, &self.settings, saved_at);
@@ -116,16 +117,31 @@ impl Switchboard {
         self.calls.get(slot)?.as_ref()
     }
 
-    /// What happened in a slot since this was asked last.
-    pub fn take_news(&mut self, slot: usize) -> News {
-        let news = self.news.get_mut(slot);
-        news.map_or(News::None, |news| std::mem::replace(news, News::None))
+    /// What happened in a slot since the call in it was saved.
+    pub fn news(&self, slot: usize) -> News {
+        self.news.get(slot).copied().unwrap_or(News::None)
+    }
+
+    /// The call in a slot was saved.
+    pub fn forget_news(&mut self, slot: usize) {
+        if let Some(news) = self.news.get_mut(slot) {
+            self.pressing -= usize::from(*news == News::BeganOrEnded);
+            *news = News::None;
+        }
     }
 
     /// The slots in which a call came, began or ended since it was saved.
     pub fn begun_or_ended(&self) -> impl Iterator<Item = usize> + '_ {
         let slots = (0..).zip(&self.news);
-        slots.filter_map(|(slot, &news)| (news == News::BeganOrEnded).then_some(slot))
+        slots
+            .filter_map(|(slot, &news)| (news == News::BeganOrEnded).then_some(slot))
+            .take(self.pressing)
+    }
+
+    pub(super) fn note_news(&mut self, slot: usize, news: News) {
+        let known = &mut self.news[slot];
+        self.pressing += usize::from(news > *known && news == News::BeganOrEnded);
+        *known = news.max(*known);
     }
 
     fn find_free(&self, number: u16) -> Result<PortIndex, Hindrance> {

@@ -11,6 +11,7 @@ pub fn examine(status: &Value) -> Vec<Finding> {
     findings.extend(ports(status));
     findings.extend(senders(status).iter().map(stray));
     findings.extend(kernel(status));
+    findings.extend(load(status));
     findings.push(speech(status));
     findings
 }
@@ -93,6 +94,11 @@ fn stray(sender: &Value) -> Finding {
             Grade::Note,
             format!("{source} goes on sending a call that is over to port {port}."),
         ),
+        Some("refused") => Finding::warning(
+            "sender",
+            format!("{source} sends to port {port} and is not heard: calls were refused."),
+        )
+        .so("See the finding on load."),
         _ => Finding::new(
             "sender",
             Grade::Note,
@@ -116,6 +122,45 @@ fn kernel(status: &Value) -> Option<Finding> {
         ),
     })
 }
+
+/// How near the busiest media worker is to its capacity, and what was shed.
+fn load(status: &Value) -> Option<Finding> {
+    let load = &status["load"];
+    let workers = load["workers"].as_array()?;
+    let busiest = workers
+        .iter()
+        .max_by_key(|worker| number(&worker["percent"]))?;
+    let percent = number(&busiest["percent"]);
+    let says = format!("The busiest media worker is at {percent} % of its capacity");
+    let (refused, deferred) = (
+        number(&load["calls_refused"]),
+        number(&load["parts_deferred"]),
+    );
+    let finding = match busiest["sheds"].as_str() {
+        Some("speech") => Finding::fault(
+            "load",
+            format!("{says}: calls are refused, and what is said is recognised later."),
+        ),
+        Some("calls") => Finding::fault("load", format!("{says}: calls are refused.")),
+        _ if percent >= NEARLY_FULL || refused + deferred > 0 => Finding::warning(
+            "load",
+            format!("{says}; {refused} calls were refused, {deferred} parts deferred so far."),
+        ),
+        _ => return Some(Finding::ok("load", format!("{says}."))),
+    };
+    Some(
+        finding
+            .because(format!(
+                "{} % of a core, ticks {} ms late",
+                number(&busiest["busy_percent"]),
+                number(&busiest["tick_lag_us"]) / 1000
+            ))
+            .so("Send fewer calls to this host, give it more cores, or raise overload.max-legs if that is set."),
+    )
+}
+
+/// From this load on it is time for more machines.
+const NEARLY_FULL: u64 = 70;
 
 /// Whether what was said became text.
 fn speech(status: &Value) -> Finding {

@@ -11,6 +11,7 @@ use crate::event::{Body, Event};
 use crate::io::backlog::{self, BacklogThread};
 use crate::io::checkpoint::FoundCall;
 use crate::io::journal::history::History;
+use crate::io::pressure::Pressure;
 use crate::io::provider::Provider;
 use crate::io::publisher::Publisher;
 use crate::io::spool::{Gauge, OpenError, Settings, Spool, SpoolThread, SpooledPart};
@@ -35,6 +36,7 @@ impl CallAudio {
         config: &File,
         provider: &Arc<Provider>,
         publisher: &Publisher,
+        pressure: &Pressure,
     ) -> Result<(Self, Vec<SpooledPart>), OpenError> {
         let Some(directory) = state_directory::spool(config) else {
             return Ok((Self(None), Vec::new()));
@@ -54,7 +56,12 @@ impl CallAudio {
             }
         };
         let sessions = usize::try_from(config.spool.max_sessions).unwrap_or(usize::MAX);
-        let backlog = backlog::start(spool.clone(), Arc::clone(provider), sessions);
+        let backlog = backlog::start(
+            spool.clone(),
+            Arc::clone(provider),
+            sessions,
+            pressure.clone(),
+        );
         let backlog = backlog
             .inspect_err(|error| error!(%error, "what waits in the spool is not recognised"))
             .ok();

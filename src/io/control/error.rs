@@ -3,9 +3,11 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
+use hyper::header::{HeaderValue, RETRY_AFTER};
 use serde_json::json;
 
 use crate::call::conversation::UpdateError;
+use crate::call::overload::Refusal;
 use crate::call::switchboard::RegisterError;
 
 /// Why a request is refused.
@@ -33,6 +35,8 @@ pub(super) enum ApiError {
     NoFreePort(RegisterError),
     #[error("{0}")]
     Unavailable(String),
+    #[error("{0}")]
+    Refused(Refusal),
     #[error("the daemon is stopping")]
     Stopping,
     #[error("a media worker does not answer; the daemon is past its capacity")]
@@ -50,9 +54,11 @@ impl ApiError {
             Self::BodyTooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::DuplicateId(_) => StatusCode::CONFLICT,
-            Self::NoFreePort(_) | Self::Unavailable(_) | Self::Stopping | Self::Overloaded => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NoFreePort(_)
+            | Self::Unavailable(_)
+            | Self::Refused(_)
+            | Self::Stopping
+            | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -70,15 +76,24 @@ impl ApiError {
             Self::NoFreePort(_) => "no_free_port",
             Self::Unavailable(_) => "unavailable",
             Self::Stopping => "stopping",
-            Self::Overloaded => "overloaded",
+            Self::Refused(_) | Self::Overloaded => "overloaded",
         }
     }
 }
 
+/// Calls are refused for at least as long as [`overload::FALL_AFTER`](crate::call::overload::FALL_AFTER)
+/// says.
+const RETRY_AFTER_SECONDS: &str = "10";
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = json!({"error": {"code": self.code(), "message": self.to_string()}});
-        (self.status(), Json(body)).into_response()
+        let mut response = (self.status(), Json(body)).into_response();
+        if matches!(self, Self::Refused(_) | Self::Overloaded) {
+            let seconds = HeaderValue::from_static(RETRY_AFTER_SECONDS);
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        response
     }
 }
 
@@ -89,6 +104,7 @@ impl From<RegisterError> for ApiError {
             RegisterError::PortInUse(_) | RegisterError::NoFreePort { .. } => {
                 Self::NoFreePort(error)
             }
+            RegisterError::Refused(refusal) => Self::Refused(refusal),
             RegisterError::Closed => Self::Stopping,
         }
     }

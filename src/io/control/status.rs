@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::call::census::Census;
+use crate::call::overload::{Load, Shedding};
 use crate::call::snapshot::CallState;
 use crate::call::stray::{StrayCause, StraySender};
 use crate::event::GapReason;
@@ -38,6 +39,7 @@ pub(super) struct StatusAnswer {
     stray_senders: Vec<Stray>,
     speech: Speech,
     recogniser: Recogniser,
+    load: Loads,
     #[serde(flatten)]
     kept: Kept,
     /// Datagrams that the kernel dropped because a receive buffer was full.
@@ -82,6 +84,24 @@ struct Recogniser {
     recognised: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_remaining_ms: Option<u64>,
+}
+
+/// How near the daemon is to its capacity.
+#[derive(Debug, Serialize)]
+struct Loads {
+    workers: Vec<WorkerLoad>,
+    calls_refused: u64,
+    parts_deferred: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct WorkerLoad {
+    /// 100 is all there is.
+    percent: u32,
+    /// Of a core, in percent.
+    busy_percent: u32,
+    tick_lag_us: u64,
+    sheds: Shedding,
 }
 
 /// Nothing is tried for a while.
@@ -170,7 +190,13 @@ impl StatusAnswer {
         let mut census = Census::default();
         let mut speech = Speech::new();
         let mut calls_begun = 0;
+        let mut load = Loads {
+            workers: workers.iter().map(WorkerLoad::new).collect(),
+            calls_refused: 0,
+            parts_deferred: 0,
+        };
         for worker in workers {
+            load.parts_deferred += worker.meter.deferred_parts;
             calls_begun += worker.meter.calls_begun;
             speech.transcripts += worker.meter.transcripts;
             for (reason, count) in worker.meter.gaps {
@@ -179,6 +205,7 @@ impl StatusAnswer {
             census.merge(worker.census);
         }
         speech.add(&census);
+        load.calls_refused = census.refused_calls;
         let age = |at| ms(now.saturating_duration_since(at));
         Self {
             version: env!("CARGO_PKG_VERSION"),
@@ -199,6 +226,7 @@ impl StatusAnswer {
             strays: census.strays,
             speech,
             recogniser: Recogniser::new(recogniser),
+            load,
             kept,
             kernel_drops,
         }
@@ -225,6 +253,21 @@ impl Speech {
         self.speech_ms = Samples::as_ms(sums.speech);
         self.transcribed_ms = Samples::as_ms(sums.transcribed);
         self.gap_ms = Samples::as_ms(sums.gap);
+    }
+}
+
+impl WorkerLoad {
+    fn new(worker: &WorkerFigures) -> Self {
+        let busy = Load {
+            share: worker.load.busy,
+            ..worker.load
+        };
+        Self {
+            percent: worker.load.percent(),
+            busy_percent: busy.percent(),
+            tick_lag_us: u64::try_from(worker.load.lag.as_micros()).unwrap_or(u64::MAX),
+            sheds: worker.shedding,
+        }
     }
 }
 

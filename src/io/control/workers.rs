@@ -57,7 +57,7 @@ impl Workers {
         }
     }
 
-    /// Registers a call with the worker that has the most ports left.
+    /// Registers a call with the worker that has the most ports left, of those that take calls.
     pub(super) async fn register(
         &self,
         registration: Registration,
@@ -67,7 +67,7 @@ impl Workers {
         if surveys.iter().any(|(_, survey)| survey.has_call) {
             return Err(ApiError::DuplicateId(registration.id.to_string()));
         }
-        surveys.sort_by_key(|(_, survey)| Reverse(survey.free_ports));
+        surveys.sort_by_key(|(_, survey)| Reverse((survey.takes_calls, survey.free_ports)));
         let mut refusal = ApiError::Stopping;
         for (worker, _) in surveys {
             let registration = registration.clone();

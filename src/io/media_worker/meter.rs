@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::call::PartKey;
 use crate::call::census::Census;
+use crate::call::overload::{Load, Shedding};
 use crate::event::{Body, EndReason, Event, GapReason};
 use crate::io::metrics::Histogram;
 use crate::io::recogniser::Delays;
@@ -16,6 +17,12 @@ pub struct WorkerFigures {
     pub census: Census,
     /// What it has done.
     pub meter: Meter,
+    /// Time of a core that its thread has used.
+    pub busy: Duration,
+    /// How near it is to its capacity.
+    pub load: Load,
+    /// What it sheds.
+    pub shedding: Shedding,
     /// How long parts took on their way to the recogniser.
     pub delays: Delays,
 }
@@ -25,8 +32,6 @@ pub struct WorkerFigures {
 pub struct Meter {
     /// How much later than due each tick began.
     pub tick_lag: Histogram,
-    /// Time spent in ticks.
-    pub busy: Duration,
     /// From the end of a part to its final text.
     pub transcript_delay: Histogram,
     /// Calls that have begun.
@@ -41,6 +46,8 @@ pub struct Meter {
     pub gaps: BTreeMap<GapReason, u64>,
     /// Telephone keys.
     pub digits: u64,
+    /// Parts that were not recognised at once, for there was too much to do.
+    pub deferred_parts: u64,
     /// Parts that are complete and wait for their outcome since then, or `None`: the reverse.
     closed: BTreeMap<PartKey, Option<Instant>>,
 }
@@ -49,7 +56,6 @@ impl Meter {
     pub(super) fn new() -> Self {
         Self {
             tick_lag: Histogram::new(&TICK_BOUNDS),
-            busy: Duration::ZERO,
             transcript_delay: Histogram::new(&DELAY_BOUNDS),
             calls_begun: 0,
             calls_ended: BTreeMap::new(),
@@ -57,14 +63,14 @@ impl Meter {
             late_transcripts: 0,
             gaps: BTreeMap::new(),
             digits: 0,
+            deferred_parts: 0,
             closed: BTreeMap::new(),
         }
     }
 
-    /// A tick that was due at `due` lasted from `begun` to `ended`.
-    pub(super) fn note_tick(&mut self, due: Instant, begun: Instant, ended: Instant) {
-        self.tick_lag.observe(begun.saturating_duration_since(due));
-        self.busy += ended.saturating_duration_since(begun);
+    /// A tick began so late.
+    pub(super) fn note_tick(&mut self, lag: Duration) {
+        self.tick_lag.observe(lag);
     }
 
     /// A part is complete; its text is due.

@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::{DATAGRAMS_PER_TICK, Worker, WorkerFigures, plug};
+use super::{Worker, WorkerFigures, plug, thread_time};
 use crate::call::PartKey;
 use crate::call::conversation::{Call, CallUpdate, UpdateError};
 use crate::call::registration::Registration;
 use crate::call::session::SessionSnapshot;
 use crate::call::snapshot::CallSnapshot;
-use crate::call::switchboard::{PortIndex, RegisterError, Settings};
+use crate::call::switchboard::{RegisterError, Settings};
 use crate::config::file;
 use crate::event::{Body, CallEnded, EndReason, Event};
 
@@ -93,6 +93,8 @@ pub struct Survey {
     pub has_call: bool,
     /// Ports that it could give out.
     pub free_ports: usize,
+    /// Whether it takes calls.
+    pub takes_calls: bool,
 }
 
 /// Who waits for the end of which call.
@@ -161,7 +163,7 @@ impl Worker {
                 drop(reply.send(calls.map(|call| self.show(call, now)).collect()));
             }
             Command::Adopt { settings, lines } => {
-                let lines = lines.iter().filter_map(|line| plug(line, &self.sockets));
+                let lines = lines.iter().filter_map(|line| plug(line, &self.intake));
                 self.switchboard.adopt(settings, lines.collect());
             }
             Command::HandOver => self.is_handing_over = true,
@@ -177,6 +179,9 @@ impl Worker {
         WorkerFigures {
             census: self.switchboard.census(now),
             meter: self.meter.clone(),
+            busy: thread_time(),
+            load: self.switchboard.overload().load(),
+            shedding: self.switchboard.overload().shedding(),
             delays: self.recognitions.delays(),
         }
     }
@@ -185,6 +190,7 @@ impl Worker {
         Survey {
             has_call: self.switchboard.find(id).is_some(),
             free_ports: self.switchboard.free_ports(now),
+            takes_calls: self.switchboard.takes_calls(),
         }
     }
 
@@ -195,24 +201,16 @@ impl Worker {
     ) -> Result<CallSnapshot, RegisterError> {
         let id = Arc::clone(&registration.id);
         let ports = self.switchboard.find_ports(registration.legs.len(), now)?;
-        ports.iter().for_each(|&port| self.drop_queued(port));
+        // What was sent to a port before it was given to a call is not of that call.
+        let numbers = ports
+            .iter()
+            .filter_map(|&port| self.switchboard.port_number(port));
+        numbers.for_each(|number| self.intake.drop_queued(number));
         let idle_timeout = self.switchboard.settings().registered_idle_timeout;
         let spec = registration.on_ports(&ports, idle_timeout);
         self.switchboard.register(spec, now)?;
         let call = self.switchboard.find(&id).map(|call| self.show(call, now));
         call.ok_or(RegisterError::Closed)
-    }
-
-    /// What was sent to a port before it was given to a call is not of that call.
-    fn drop_queued(&mut self, port: PortIndex) {
-        let Some(port) = self.sockets.iter().find(|socket| socket.index == port) else {
-            return;
-        };
-        for _ in 0..DATAGRAMS_PER_TICK {
-            if port.socket.recv_from(&mut self.datagram).is_err() {
-                return;
-            }
-        }
     }
 
     fn update(

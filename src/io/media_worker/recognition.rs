@@ -69,6 +69,13 @@ impl Recognitions {
         audio
     }
 
+    /// Keeps the audio of a part that is recognised another time, if at all.
+    pub(super) fn only_keep(&mut self, key: PartKey, law: Law) -> Rc<PartAudio> {
+        let audio = PartAudio::new(law);
+        self.open.insert(key, Rc::clone(&audio));
+        audio
+    }
+
     /// Begins a part again of which there is audio from before a restart; more may follow.
     pub(super) fn reopen(
         &mut self,

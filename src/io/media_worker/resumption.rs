@@ -87,8 +87,7 @@ impl Worker {
             let then = now.checked_sub(ago).unwrap_or(now);
             let heard_before = heard;
             for one in tick {
-                let port = self.sockets.iter().find(|port| port.number == one.port);
-                if let Some(port) = port.map(|port| port.index)
+                if let Some(port) = self.intake.index_of(one.port)
                     && self.is_news(port, one)
                 {
                     let Taped { source, bytes, .. } = one;

@@ -139,9 +139,10 @@ impl Spooling {
         }
     }
 
-    /// Writes the state of the calls, behind the audio that belongs to it.
-    pub(super) fn checkpoint(&mut self, store: &CheckpointStore, state: Vec<u8>) {
+    /// Writes the state of the calls, if it is another, behind the audio that belongs to it.
+    pub(super) fn checkpoint(&mut self, store: &CheckpointStore, state: Option<Vec<u8>>) {
         self.flush();
+        let Some(state) = state else { return };
         match &self.spool {
             None => store.write(self.worker, state),
             Some(spool) if self.undelivered.is_empty() => {

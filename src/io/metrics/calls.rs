@@ -1,11 +1,11 @@
 //! What the workers carry: calls, legs, datagrams, speech, delays.
 
 use std::fmt;
-use std::time::Duration;
 
 use super::Histogram;
 use super::page::Page;
 use crate::call::census::{Census, Totals};
+use crate::call::overload::Shedding;
 use crate::call::snapshot::CallState;
 use crate::call::stray::StrayCause;
 use crate::event::{EndReason, GapReason, HealthState};
@@ -22,6 +22,11 @@ pub(super) fn encode(workers: &[WorkerFigures], page: &mut Page<'_>) -> fmt::Res
     encode_datagrams(&census, page)?;
     encode_account(&census.totals, page)?;
     encode_lines(workers, page)?;
+    page.counter(
+        "callscribe_calls_refused",
+        "Calls that were refused because there was too much to do",
+        census.refused_calls as f64,
+    )?;
     encode_delays(workers, page)?;
     encode_ticks(workers, page)
 }
@@ -160,6 +165,11 @@ fn encode_lines(workers: &[WorkerFigures], page: &mut Page<'_>) -> fmt::Result {
         "callscribe_digits",
         "Telephone keys",
         sum(|meter| meter.digits),
+    )?;
+    page.counter(
+        "callscribe_parts_deferred",
+        "Parts of utterances that were not recognised at once because there was too much to do",
+        sum(|meter| meter.deferred_parts),
     )
 }
 
@@ -199,15 +209,33 @@ fn encode_ticks(workers: &[WorkerFigures], page: &mut Page<'_>) -> fmt::Result {
     let numbers: Vec<String> = (0..workers.len())
         .map(|number| number.to_string())
         .collect();
-    let busy = |worker: &WorkerFigures| Duration::as_secs_f64(&worker.meter.busy);
+    let of_each = |value: &dyn Fn(&WorkerFigures) -> f64| -> Vec<(&str, f64)> {
+        let values = workers.iter().map(value);
+        numbers.iter().map(String::as_str).zip(values).collect()
+    };
     page.counters(
         "callscribe_worker_busy_seconds",
-        "Time that each media worker spent in its ticks; its rate is its load",
+        "Time of a core that each media worker has used; 1 a second is all there is",
         "worker",
-        numbers
+        of_each(&|worker| worker.busy.as_secs_f64()),
+    )?;
+    page.gauges(
+        "callscribe_worker_load",
+        "How near each media worker is to its capacity: 1 is all there is",
+        "worker",
+        of_each(&|worker| worker.load.share),
+    )?;
+    let sheds = |what| {
+        workers
             .iter()
-            .map(String::as_str)
-            .zip(workers.iter().map(busy)),
+            .filter(|worker| worker.shedding >= what)
+            .count() as f64
+    };
+    page.gauges(
+        "callscribe_workers_shedding",
+        "Media workers that shed something because there is too much to do",
+        "what",
+        [Shedding::Calls, Shedding::Speech].map(|what| (what.name(), sheds(what))),
     )
 }
 

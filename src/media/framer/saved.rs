@@ -13,10 +13,12 @@ use crate::media::{FRAME_SAMPLES, Law, Samples};
 pub(crate) struct SavedFramer {
     position: Samples,
     law: Law,
+    #[serde(with = "crate::octets")]
     frame: Vec<u8>,
     lost: usize,
     telephone_event: bool,
     runs: Vec<Run>,
+    #[serde(with = "crate::octets")]
     audio: Vec<u8>,
     hole: usize,
 }

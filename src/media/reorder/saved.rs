@@ -28,6 +28,7 @@ struct SavedPacket {
     payload: Option<Payload>,
     at: Moment,
     position: Samples,
+    #[serde(with = "crate::octets")]
     bytes: Vec<u8>,
 }
 

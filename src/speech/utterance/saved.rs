@@ -56,6 +56,7 @@ struct SavedSpeech {
 pub(super) struct SavedFrame {
     start: Samples,
     law: Law,
+    #[serde(with = "crate::octets")]
     g711: Vec<u8>,
     lost: u8,
     telephone_event: bool,

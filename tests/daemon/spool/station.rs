@@ -82,6 +82,18 @@ impl Station {
         child.wait().unwrap();
     }
 
+    /// SIGHUP, and waits until the configuration was read.
+    pub(crate) fn reload(&self) {
+        let reloads = || self.log().matches("the configuration was reloaded").count();
+        let before = reloads();
+        let child = self.child.as_ref().unwrap();
+        kill_process(Pid::from_child(child), Signal::HUP).unwrap();
+        let read = wait_for(Duration::from_secs(20), || {
+            (reloads() > before).then_some(())
+        });
+        assert!(read.is_some(), "{}", self.log());
+    }
+
     /// SIGTERM, and waits for the end.
     pub(crate) fn stop(&mut self, within: Duration) {
         let mut child = self.child.take().unwrap();
