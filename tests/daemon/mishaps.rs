@@ -279,8 +279,7 @@ fn stop_opening(daemon: &Daemon) -> Rlimit {
 #[test]
 fn daemon_out_of_descriptors_goes_on_says_so_once_and_recovers() {
     let spool = |ports: &[u16]| {
-        let keep =
-            "[spool]\ndirectory = \"{folder}/spool\"\n[journal]\npath = \"{folder}/journal.db\"\n";
+        let keep = "[spool]\ndirectory = \"{folder}/spool\"\n";
         line_of(ports) + keep
     };
     let mut daemon = Daemon::start_with(1, ServiceConfig::default(), spool);
@@ -347,8 +346,7 @@ fn clock_that_jumps_moves_the_time_of_lines_and_nothing_else() {
     };
     set("+0");
     let keep = |ports: &[u16]| {
-        let keep = "[spool]\ndirectory = \"{folder}/spool\"\nmax-age-hours = 1\n\
-                    [journal]\npath = \"{folder}/journal.db\"\n";
+        let keep = "[spool]\ndirectory = \"{folder}/spool\"\nmax-age-hours = 1\n";
         line_of(ports) + keep
     };
     let environment = [
