@@ -20,7 +20,7 @@ use crate::support::{Daemon, Speech, balanced, free_ports, line_of, run_sender, 
 use callscribe::service::config::{EngineConfig, ServiceConfig};
 use callscribe::service::engine::scripted::Script;
 use callscribe::service::fault::{Action, At, Fault, Which};
-use rustix::process::{Resource, Rlimit, prlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_callscribe");
 const SOON: Duration = Duration::from_secs(20);
@@ -271,7 +271,7 @@ fn stop_opening(daemon: &Daemon) -> Rlimit {
     });
     let limit = Rlimit {
         current: looks.min(),
-        maximum: Some(1 << 16),
+        ..getrlimit(Resource::Nofile)
     };
     prlimit(Some(daemon.pid()), Resource::Nofile, limit).unwrap()
 }
