@@ -1,6 +1,7 @@
 //! A sender whose clock is wrong by 100 ppm, through a network that loses 3 %, for an hour: the
 //! call clock stays right within one packet, and no correction cuts or repeats speech. With
 //! `--nocapture` the errors are printed.
+#![expect(clippy::print_stdout, reason = "errors are printed for people")]
 
 #[path = "support/network.rs"]
 mod network;

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use gungraun::prelude::*;
 use rooms::asr::session::{AudioFormat, Fragment};
 use rooms::call::WallClock;
+use rooms::call::overload;
 use rooms::call::speech_settings::SpeechSettings;
 use rooms::call::switchboard::{self, PortIndex, Switchboard};
 use rooms::io::part_audio::PartAudio;
@@ -112,6 +113,13 @@ fn switchboard(ports: u16) -> (Switchboard, Vec<PortIndex>, Instant) {
         registered_idle_timeout: Duration::from_secs(14_400),
         unregistered_calls: true,
         receiver_reports: false,
+        // As the daemon's defaults.
+        overload: overload::Settings {
+            refuse_calls_percent: 85,
+            defer_speech_percent: 95,
+            full_lag: Duration::from_millis(500),
+            max_legs: None,
+        },
         monitor: false,
     };
     let wall = WallClock::new(zero, jiff::Timestamp::UNIX_EPOCH);

@@ -24,9 +24,6 @@ use talk::Talk;
 /// Between two disturbances; more than the longest of them takes.
 const PAUSE: Duration = Duration::from_millis(2_300);
 
-/// The daemon, and what starts it for whoever connects.
-const UNITS: [&str; 2] = ["callscribe.socket", "callscribe.service"];
-
 /// How long the recogniser is away.
 const OUTAGE: Duration = Duration::from_secs(4);
 
@@ -131,16 +128,20 @@ fn stopped(unit: &Unit, reader: &Reader) -> bool {
     let talk = Talk::start();
     std::thread::sleep(PAUSE);
     let begun = Instant::now();
-    // With the socket: a reader that comes again would start the daemon.
-    unit.run(&[&["systemctl", "stop"], &UNITS[..]].concat());
+    unit.run(&["systemctl", "stop", "callscribe.service"]);
     let took = begun.elapsed().as_millis();
     talk.stop();
     let lines = reader.until_call_ended(seen_before, Duration::from_secs(5));
-    unit.run(&[&["systemctl", "start"], &UNITS[..]].concat());
-    let last = lines.iter().rev().take(2).rev();
-    let last: Vec<_> = last.filter_map(|line| line["event"].as_str()).collect();
-    let ended = lines.iter().find(|line| line["event"] == "call_ended");
-    let reason = ended.and_then(|ended| ended["reason"].as_str());
+    unit.run(&["systemctl", "start", "callscribe.service"]);
+    // The reader comes again, for which the socket starts the daemon, and the talk that still goes on is another call.
+    let end = lines.iter().position(|line| line["event"] == "call_ended");
+    let ended = end.map_or(&lines[..], |end| &lines[..=end]);
+    let last = &ended[ended.len().saturating_sub(2)..];
+    let last: Vec<_> = last
+        .iter()
+        .filter_map(|line| line["event"].as_str())
+        .collect();
+    let reason = ended.last().and_then(|ended| ended["reason"].as_str());
     let is_well = last == ["transcript", "call_ended"] && reason == Some("shutdown");
     let verdict = if is_well { "ok" } else { "FAILED" };
     println!("stop: {verdict}\n  it took       {took} ms; the last lines: {last:?}, {reason:?}");

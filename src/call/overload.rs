@@ -299,7 +299,7 @@ pub const WINDOW: Duration = Duration::from_secs(1);
 /// Windows above a limit after which something is shed.
 pub const RISE_AFTER: u32 = 3;
 
-/// Windows below [`RELIEF`] of a limit after which it is not shed any more: longer, or the daemon would
+/// Windows below `RELIEF` of a limit after which it is not shed any more: longer, or the daemon would
 /// swing between the two.
 pub const FALL_AFTER: u32 = 10;
 

@@ -119,7 +119,7 @@ impl Backlog {
         }
     }
 
-    fn may_begin(&mut self) -> bool {
+    fn may_begin(&self) -> bool {
         !self.pressure.is_high() && self.pace.permits(self.tasks.len(), Instant::now())
     }
 

@@ -319,7 +319,11 @@ async fn run_session(
                 }
                 Output::SendAudio(fragment) => {
                     socket.queue(Message::binary(audio.read(&fragment, format)))?;
-                    let complete = audio.complete_at(fragment.samples.end);
+                    // What is left at the end is a fragment only since the part is closed.
+                    let end = fragment.samples.end;
+                    let is_rest = end == audio.len();
+                    let closed = audio.closed_at().filter(|_| is_rest);
+                    let complete = closed.or_else(|| audio.complete_at(end));
                     complete.inspect(|&due| on_sent(Sent::Fragment, due));
                 }
                 Output::Ping => socket.queue(Message::Ping(bytes::Bytes::new()))?,

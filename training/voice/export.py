@@ -1,7 +1,8 @@
 """Writes the weights as src/speech/voice/network.rs reads them: python export.py W.npz OUT.f32
 
 Little-endian 32-bit floats. Each matrix is laid out by input, so that an input's weights lie together.
-`python export.py --back IN.f32 W.npz` turns such a file into one that train.py goes on from.
+`python export.py --back IN.f32 W.npz` turns such a file into one that train.py goes on from;
+`python export.py --mix A.f32 B.f32 SHARE OUT.f32` is the mean of two, so much of it the second.
 """
 
 import sys
@@ -45,8 +46,15 @@ def back(weights, out):
     np.savez(out, **{**w, "out_bias": w["out_bias"][0]})
 
 
+def mix(first, second, share, out):
+    first, second = np.fromfile(first, "<f4"), np.fromfile(second, "<f4")
+    (first + float(share) * (second - first)).astype("<f4").tofile(out)
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "--back":
         back(*sys.argv[2:])
+    elif sys.argv[1] == "--mix":
+        mix(*sys.argv[2:])
     else:
         export(*sys.argv[1:])

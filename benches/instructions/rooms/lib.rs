@@ -8,4 +8,5 @@ pub mod event;
 pub mod io;
 pub mod media;
 pub mod moment;
+mod octets;
 pub mod speech;

@@ -1,6 +1,6 @@
 //! A frame as detectors hear it.
 
-use crate::media::{FRAME_SAMPLES, Frame, Law};
+use crate::media::{FRAME_SAMPLES, Frame, Law, g711};
 use crate::speech::voice::FLOOR_DBFS;
 use crate::speech::voice::vector::{Arch, Scalar, Simd, WithSimd, ln, mul_add};
 
@@ -19,6 +19,19 @@ impl Sound {
     pub fn from_pcm(pcm: &[i16; FRAME_SAMPLES]) -> Self {
         let samples = pcm.map(|sample| f32::from(sample) * (1.0 / 32_768.0));
         Self::new(samples, Power::of::<Scalar>(&samples))
+    }
+
+    /// Digital silence, at little cost: it is half of what telephones send.
+    fn constant(law: Law, code: u8) -> Self {
+        let sample = match law {
+            Law::Pcmu => mu_law(code.into()),
+            Law::Pcma => a_law(code.into()),
+        };
+        let power = Power {
+            mean: sample * sample,
+            of_changes: 0.0,
+        };
+        Self::new([sample; FRAME_SAMPLES], power)
     }
 
     fn new(samples: [f32; FRAME_SAMPLES], power: Power) -> Self {
@@ -71,6 +84,10 @@ impl Sound {
 
 impl From<&Frame> for Sound {
     fn from(frame: &Frame) -> Self {
+        let silence = g711::silence(frame.law);
+        if frame.g711 == [silence; FRAME_SAMPLES] {
+            return Self::constant(frame.law, silence);
+        }
         let mut samples = [0.0; FRAME_SAMPLES];
         let power = Arch::new().dispatch(Decoding {
             frame,
@@ -148,16 +165,18 @@ impl Power {
     #[inline(always)]
     fn of<S: Simd>(samples: &[f32; FRAME_SAMPLES]) -> Self {
         let (mut sums, mut changes) = ([0.0; LANES], [0.0; LANES]);
-        let shifted = samples[1..].as_chunks::<LANES>().0;
-        for (group, next) in samples.as_chunks::<LANES>().0.iter().zip(shifted) {
-            for lane in 0..LANES {
-                let (sample, change) = (group[lane], next[lane] - group[lane]);
-                sums[lane] = mul_add::<S>(sample, sample, sums[lane]);
-                changes[lane] = mul_add::<S>(change, change, changes[lane]);
+        let groups = samples.as_chunks::<LANES>().0;
+        for group in groups {
+            for (sum, &sample) in sums.iter_mut().zip(group) {
+                *sum = mul_add::<S>(sample, sample, *sum);
             }
         }
-        for (sum, sample) in sums.iter_mut().zip(&samples[FRAME_SAMPLES - LANES..]) {
-            *sum = mul_add::<S>(*sample, *sample, *sum);
+        let shifted = samples[1..].as_chunks::<LANES>().0;
+        for (group, next) in groups.iter().zip(shifted) {
+            for (sum, (&sample, &next)) in changes.iter_mut().zip(group.iter().zip(next)) {
+                let change = next - sample;
+                *sum = mul_add::<S>(change, change, *sum);
+            }
         }
         let mean = |sums: [f32; LANES]| sums.iter().sum::<f32>() * (1.0 / FRAME_SAMPLES as f32);
         Self {
@@ -179,7 +198,7 @@ const LANES: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::{Samples, g711};
+    use crate::media::Samples;
 
     #[test]
     fn level_of_a_full_scale_square_wave_is_zero() {
@@ -192,6 +211,19 @@ mod tests {
     fn digital_silence_has_the_floor_level() {
         let silence = Sound::from_pcm(&[0; FRAME_SAMPLES]);
         assert_eq!(silence.level_dbfs(), FLOOR_DBFS);
+    }
+
+    #[test]
+    fn silence_is_the_same_by_the_short_way() {
+        for law in [Law::Pcmu, Law::Pcma] {
+            let code = g711::silence(law);
+            let mut pcm = [0; FRAME_SAMPLES];
+            g711::decode(law, &[code; FRAME_SAMPLES], &mut pcm);
+            let (short, long) = (Sound::constant(law, code), Sound::from_pcm(&pcm));
+            assert_eq!(short.samples, long.samples);
+            assert!((short.level_dbfs - long.level_dbfs).abs() < 1e-3);
+            assert!(short.is_constant() && long.is_constant());
+        }
     }
 
     #[test]
