@@ -6,7 +6,7 @@ TEST_PACKAGES = baresip chromium chromium-driver curl faketime ffmpeg gstreamer1
 	prometheus rtpengine-daemon sip-tester systemd
 
 # What the benches compare with.
-BENCH_PACKAGES = gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-tools nodejs npm openssl util-linux
+BENCH_PACKAGES = gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-tools openssl util-linux
 
 # Most tests wait for audio to be spoken: more of them at once than there are cores.
 TEST_THREADS = 8
@@ -68,6 +68,8 @@ eval: packages ## Measure voice activity, utterances and cuts (EVAL="FOLDER --on
 # The packet path is the release's; only the recogniser of `callscribe service` is left out, which nobody asks here.
 bench: packages ## Measure what a stream costs, beside its yardsticks, in a quarter of an hour (BENCH="--quick")
 	scripts/need-packages $(BENCH_PACKAGES)
+	@# Node.js from elsewhere brings its own npm, and Debian's does not go with it.
+	@command -v npm >/dev/null || scripts/need-packages nodejs npm
 	cargo build --profile bench --locked --no-default-features --bin callscribe --target-dir target/bench
 	cargo run --release --locked --manifest-path benches/Cargo.toml --target-dir target/bench --bin load -- $(BENCH)
 
