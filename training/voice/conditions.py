@@ -134,6 +134,15 @@ def note(rng, freq, length, timbre):
     return x * shape
 
 
+def harmonics(rng):
+    """Of organs and other oddities; of strings, reeds and plucked strings, which fall off evenly."""
+    strengths = rng.random(rng.integers(1, 14))
+    if rng.random() < 0.5:
+        strengths = 0.5 + 0.5 * strengths
+        strengths /= np.arange(1, len(strengths) + 1) ** rng.uniform(0.5, 2)
+    return strengths
+
+
 def music(rng, n):
     """Chords, a tune, a bass and drums on some of the world's scales."""
     x = np.zeros(n)
@@ -141,9 +150,9 @@ def music(rng, n):
     root, beat = rng.uniform(48, 60), RATE * 60 / rng.uniform(60, 150)
     pitch = lambda step: 440 * 2 ** ((root + scale[step % len(scale)] + 12 * (step // len(scale)) - 69) / 12)
     timbre = lambda: {
-        "harmonics": rng.random(rng.integers(1, 14)) ,
+        "harmonics": harmonics(rng),
         "attack": rng.choice([0.002, 0.01, 0.08, 0.3]),
-        "decay": rng.choice([0.2, 1.0, 3.0, 8.0]),
+        "decay": rng.choice([0.0, 0.2, 1.0, 3.0, 8.0]),
     }
     voices = []
     if rng.random() < 0.8:
@@ -236,9 +245,10 @@ def call(rng, seconds, voices, babblers):
     level = rng.uniform(-46, -10)
     speech, labels = np.zeros(n), np.zeros(n // HOP, bool)
     if rng.random() < 0.8:
-        # Some never pause: a voice must not pass for the background because it goes on and on.
-        dense = rng.random() < 0.5
-        at = int(RATE * rng.uniform(0, 0.3 if dense else 3))
+        # Some never pause: a voice must not pass for the background because it goes on and on. Others
+        # pause now and then: what was heard in the pause must not be heard in the voice.
+        haste = rng.choice([0.0, 0.6, 1.0], p=[0.3, 0.3, 0.4])
+        at = int(RATE * rng.uniform(0, 0.3 if haste == 1.0 else 3))
         speaker = voices[rng.integers(len(voices))]
         while at < n - RATE // 2:
             voice = speaker[rng.integers(len(speaker))]
@@ -250,16 +260,16 @@ def call(rng, seconds, voices, babblers):
             labels[start // HOP : start // HOP + len(mine)] |= mine[: len(labels) - start // HOP]
             speech[at : at + len(voice)] += voice
             at += len(voice)
-            if dense:
+            if rng.random() < haste:
                 at -= int(RATE * rng.uniform(0, 0.25))
             else:
                 at += int(RATE * (rng.uniform(0.05, 0.6) if rng.random() < 0.5 else rng.uniform(0.5, 4)))
     x = speech.copy()
     add = lambda sound, dbfs: x + sound / (active_level(sound) + 1e-9) * db(dbfs)
-    # Half of the calls have one kind of disturbance at most: steady noise, or music between the words.
-    alone = rng.choice(["noise", "music", ""], p=[0.25, 0.25, 0.5])
+    # Half of the calls have one kind of disturbance at most: noise, babble, or music between the words.
+    alone = rng.choice(["noise", "babble", "music", ""], p=[0.15, 0.1, 0.25, 0.5])
     if alone:
-        return simple(rng, x, labels, level, alone), labels
+        return simple(rng, x, labels, level, alone, babblers), labels
     if rng.random() < 0.75:
         x = add(noise(rng, n), min(-20, level - rng.uniform(3, 40)))
     if rng.random() < 0.4:
@@ -280,11 +290,14 @@ def call(rng, seconds, voices, babblers):
     return companded(rng, x), labels
 
 
-def simple(rng, speech, labels, level, kind):
-    """A call on which nothing is heard but noise all the time, or music while nobody speaks."""
+def simple(rng, speech, labels, level, kind, babblers):
+    """A call on which nothing is heard but noise or babble all the time, or music while nobody speaks."""
     n = len(speech)
     if kind == "noise":
         sound = coloured(rng, n, rng.choice([0.0, 0.0, 1.0, 2.0]))
+        loudness = level - rng.uniform(2, 25)
+    elif kind == "babble":
+        sound = babble(rng, n, babblers, rng.integers(5, 14))
         loudness = level - rng.uniform(2, 25)
     else:
         sound = music(rng, n) * between(labels, n)

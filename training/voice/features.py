@@ -6,12 +6,14 @@ RATE = 8000
 HOP = 160
 WINDOW = 256
 BANDS = 24
-INPUTS = BANDS + 4
+INPUTS = BANDS + 5
 EPSILON = 1e-5
 # Natural-log units per frame: the peak falls 3 dB and the floor rises 1.5 dB a second.
 PEAK_FALL = 3.0 / 4.343 / 50
 FLOOR_RISE = 1.5 / 4.343 / 50
 LAGS = slice(20, 128)
+# Bins below 2 kHz, where voices and notes have their partials.
+PARTIALS = 64
 
 
 def band_weights():
@@ -40,9 +42,20 @@ def features(pcm):
     # Square roots flatten the spectrum, so that the period stands out from the formants.
     correlation = np.fft.irfft(np.sqrt(power))
     period = correlation[:, LAGS].max(1) / (correlation[:, 0] + 1e-3)
+    new = novelty(np.sqrt(power[:, :PARTIALS]))
     peak, floor = trackers(level)
     scaled = (np.concatenate([bands, np.stack([level, peak, floor], 1)], 1) + 4.0) * 0.25
-    return np.concatenate([scaled, period[:, None] * 2.0 - 1.0], 1).astype(np.float32)
+    last = np.stack([period * 2.0 - 1.0, new * 4.0 - 1.0], 1)
+    return np.concatenate([scaled, last], 1).astype(np.float32)
+
+
+def novelty(magnitudes):
+    """How unlike a frame is to the ones before: a note stays where it is, a voice glides."""
+    usual, result = np.zeros(PARTIALS), np.empty(len(magnitudes))
+    for i, now in enumerate(magnitudes):
+        result[i] = np.abs(now - usual).sum() / (now.sum() + usual.sum() + 1e-2)
+        usual += 0.5 * (now - usual)
+    return result
 
 
 def trackers(level):

@@ -1,5 +1,5 @@
 //! What the network hears of a frame: levels in bands, the loud and the quiet of the last seconds,
-//! and how periodic the sound is. `training/voice/features.py` computes the same.
+//! how periodic the sound is, and how new. `training/voice/features.py` computes the same.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use crate::speech::voice::spectrum::{BINS, Complex, HALF, LEN, Pairs, Workspace}
 use crate::speech::voice::vector::{Scalar, Simd, ln, mul_add};
 
 /// Numbers that describe a frame.
-pub(super) const FEATURES: usize = BANDS + 4;
+pub(super) const FEATURES: usize = BANDS + 5;
 
 /// The memory from frame to frame of one leg.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub(super) struct Features {
     peak: f32,
     /// Level of the background: falls at once, rises slowly.
     floor: f32,
+    /// Magnitudes of the bins with partials, the mean of the last frames.
+    usual: [f32; PARTIALS],
 }
 
 impl Features {
@@ -42,8 +44,10 @@ impl Features {
         features.copy_from_slice(&logarithms.map(scaled)[..FEATURES]);
         features[BANDS + 1] = scaled(self.peak);
         features[BANDS + 2] = scaled(self.floor);
-        mirror(&power.map(f32::sqrt), &mut pairs);
+        let magnitudes = power.map(f32::sqrt);
+        mirror(&magnitudes, &mut pairs);
         features[BANDS + 3] = periodicity::<S>(&mut workspace, &pairs) * 2.0 - 1.0;
+        features[BANDS + 4] = self.novelty(&magnitudes) * 4.0 - 1.0;
         features
     }
 
@@ -58,6 +62,22 @@ impl Features {
         self.floor = level.min(self.floor + FLOOR_RISE);
     }
 
+    /// How unlike the frame is to the ones before, 0 to 1: a note stays where it is, a voice glides.
+    #[inline(always)]
+    fn novelty(&mut self, magnitudes: &[f32; BINS]) -> f32 {
+        let (mut changes, mut sums) = ([0.0; LANES], [0.0; LANES]);
+        let usual = self.usual.as_chunks_mut::<LANES>().0;
+        for (usual, now) in usual.iter_mut().zip(magnitudes.as_chunks::<LANES>().0) {
+            for lane in 0..LANES {
+                let change = now[lane] - usual[lane];
+                changes[lane] += change.abs();
+                sums[lane] += now[lane] + usual[lane];
+                usual[lane] += 0.5 * change;
+            }
+        }
+        changes.iter().sum::<f32>() / (sums.iter().sum::<f32>() + 1e-2)
+    }
+
     fn keep_end(&mut self, samples: &[f32; FRAME_SAMPLES]) {
         self.overlap
             .copy_from_slice(&samples[FRAME_SAMPLES - OVERLAP..]);
@@ -66,13 +86,16 @@ impl Features {
     /// Everything, in numbers.
     pub(super) fn memory(&self) -> Vec<f32> {
         let levels = [self.peak, self.floor];
-        self.overlap.iter().copied().chain(levels).collect()
+        let overlap = self.overlap.iter().copied();
+        overlap.chain(self.usual).chain(levels).collect()
     }
 
     /// The reverse of [`Self::memory`]; as many numbers as that gives.
     pub(super) fn recall(&mut self, memory: &[f32]) {
-        if let [overlap @ .., peak, floor] = memory {
+        if let [sounds @ .., peak, floor] = memory {
+            let (overlap, usual) = sounds.split_at(OVERLAP);
             self.overlap.copy_from_slice(overlap);
+            self.usual.copy_from_slice(usual);
             (self.peak, self.floor) = (*peak, *floor);
         }
     }
@@ -104,6 +127,7 @@ impl Default for Features {
             overlap: [0.0; OVERLAP],
             peak: START,
             floor: START,
+            usual: [0.0; PARTIALS],
         }
     }
 }
@@ -244,6 +268,8 @@ const fn narrow(value: f64) -> f32 {
 }
 
 const BANDS: usize = 24;
+/// Bins below 2 kHz, where voices and notes have their partials.
+const PARTIALS: usize = 64;
 /// Numbers side by side, for the compiler to work on at once.
 const LANES: usize = 8;
 const LEN_F32: f32 = 256.0;

@@ -240,11 +240,11 @@ mod tests {
             .collect();
         // By `forward` of training/voice/train.py, on `features` of the same recording.
         let trained = [
-            (0, -5.167),
-            (10, 3.305),
-            (30, 8.037),
-            (50, 5.766),
-            (70, 3.908),
+            (0, -3.973),
+            (10, 5.486),
+            (30, 9.531),
+            (50, 8.565),
+            (70, 6.742),
         ];
         for (frame, log_odds) in trained {
             let heard: f32 = said[frame];
