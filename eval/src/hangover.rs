@@ -39,7 +39,7 @@ pub(crate) fn run(
             hangover,
             ..Timing::dialogue()
         };
-        let (outputs, closed) = segment(&frames, timing, Kind::default());
+        let (outputs, closed) = segment(&frames, timing, Kind::default().detector());
         let found = Utterances::compare(&leg.labels, &outputs, &closed, hangover);
         let text = recogniser.map(|recogniser| {
             let understood = Understood::of(&outputs, condition.law(), recogniser);

@@ -1,7 +1,5 @@
 //! What is understood: through callscribe's utterances and parts, and by the engine on its own.
 
-use std::time::Duration;
-
 use callscribe::asr::Recognition;
 use callscribe::call::part::{Closed, Outcome, Parts};
 use callscribe::eval::score::{Score, score};
@@ -10,17 +8,21 @@ use callscribe::speech::Output;
 
 use crate::recogniser::{Recogniser, g711};
 use crate::samples;
-use crate::score::Percentiles;
+use crate::seams::Seam;
 
 /// The texts of a leg's parts, joined as the lines give them.
 pub(crate) struct Understood {
     pub(crate) texts: Vec<String>,
-    /// Where each part starts, and whether it has a lead-in.
-    pub(crate) parts: Vec<(Samples, bool)>,
+    pub(crate) parts: Vec<Part>,
     /// Audio sent, lead-ins included.
     pub(crate) sent: Samples,
-    /// The engine's time for each part.
-    pub(crate) took: Vec<Duration>,
+}
+
+/// A part that was opened.
+pub(crate) struct Part {
+    pub(crate) start: Samples,
+    /// Whether the utterance was cut there.
+    pub(crate) is_seam: bool,
 }
 
 impl Understood {
@@ -30,7 +32,6 @@ impl Understood {
             texts: Vec::new(),
             parts: Vec::new(),
             sent: Samples::ZERO,
-            took: Vec::new(),
         };
         let mut parts = Parts::default();
         let (mut open, mut audio) = ((0, 0), Vec::<Frame>::new());
@@ -45,15 +46,17 @@ impl Understood {
                 } => {
                     open = (utterance, part);
                     parts.open(utterance, part, start, lead_in);
-                    understood.parts.push((start, lead_in > Samples::ZERO));
+                    understood.parts.push(Part {
+                        start,
+                        is_seam: part > 0,
+                    });
                 }
                 Output::LeadIn(frame) | Output::Audio(frame) => audio.push(frame),
                 Output::PartClosed { end, speech, last } => {
                     parts.close(Closed { end, speech, last });
                     understood.sent += samples(audio.len());
-                    let (text, took) = recogniser.recognise(law, g711(&audio));
+                    let (text, _) = recogniser.recognise(law, g711(&audio));
                     audio.clear();
-                    understood.took.push(took);
                     understood.settle(&mut parts, waiting.replace((open, text)));
                 }
                 Output::Started { .. } | Output::Ended { .. } => {}
@@ -83,17 +86,14 @@ impl Understood {
     }
 }
 
-/// A line of the table of recognition.
+/// What is understood of a condition.
 pub(crate) struct Comparison {
-    pub(crate) sessions: usize,
-    pub(crate) cuts: usize,
-    pub(crate) sent: Samples,
     /// Through callscribe.
     pub(crate) through: Score,
     /// By the engine, fed the whole recording.
     pub(crate) whole: Score,
-    /// The engine's time for a part.
-    pub(crate) took: Percentiles,
+    /// Characters lost at a seam, in the mean; `None` without one.
+    pub(crate) lost_at_seams: Option<f32>,
 }
 
 impl Comparison {
@@ -106,15 +106,10 @@ impl Comparison {
     ) -> Self {
         let understood = Understood::of(outputs, law, recogniser);
         let (whole, _) = recogniser.recognise(law, g711(frames));
-        let ms = |took: &Duration| i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
-        let is_cut = |output: &&Output| matches!(output, Output::PartClosed { last: false, .. });
         Self {
-            sessions: understood.parts.len(),
-            cuts: outputs.iter().filter(is_cut).count(),
-            sent: understood.sent,
             through: score(said, &understood.text()),
+            lost_at_seams: Seam::lost_at_each(&Seam::all(&understood, said, &whole)),
             whole: score(said, &whole),
-            took: Percentiles::of(understood.took.iter().map(ms).collect()),
         }
     }
 }

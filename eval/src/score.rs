@@ -50,9 +50,13 @@ pub(crate) struct Utterances {
     pub(crate) end: Percentiles,
     /// When the last part of the utterance was closed, less the end of its speech.
     pub(crate) closed: Percentiles,
+    /// Parts: each is a session.
+    pub(crate) sessions: usize,
+    /// Parts that ended within their utterance.
+    pub(crate) cuts: usize,
+    /// Audio in all parts, lead-ins included.
     pub(crate) sent: Samples,
     pub(crate) speech: Samples,
-    pub(crate) cuts: usize,
 }
 
 impl Utterances {
@@ -72,6 +76,9 @@ impl Utterances {
             .enumerate()
             .filter(|(at, label)| **label && !inside(*at))
             .count();
+        let count = |is_wanted: fn(&Output) -> bool| {
+            outputs.iter().filter(|output| is_wanted(output)).count()
+        };
         let (mut onsets, mut ends) = (Vec::new(), Vec::new());
         for utterance in &truth {
             let mut overlapping = found.iter().filter(|span| overlap(span, utterance));
@@ -87,12 +94,12 @@ impl Utterances {
             onset: Percentiles::of(onsets),
             end: Percentiles::of(ends),
             closed: Percentiles::of(delays(labels, closed)),
-            sent: Samples(found.iter().map(|span| span.end - span.start).sum()),
+            sessions: count(|output| matches!(output, Output::PartOpened { .. })),
+            cuts: count(|output| matches!(output, Output::PartClosed { last: false, .. })),
+            sent: samples(count(|output| {
+                matches!(output, Output::LeadIn(_) | Output::Audio(_))
+            })),
             speech: samples(speech),
-            cuts: outputs
-                .iter()
-                .filter(|output| matches!(output, Output::PartClosed { last: false, .. }))
-                .count(),
         }
     }
 }
