@@ -62,8 +62,13 @@ check: test-packages model lint docs check-systemd instructions ## Everything a 
 check-systemd: packages
 	scripts/test-systemd --brief
 
+# Without Silero or the model there are dashes in the table, and it is said why.
 eval: packages ## Measure voice activity, utterances and cuts (EVAL="FOLDER --only noise")
-	cargo run --release --locked --example eval -- $(EVAL)
+	@scripts/need-packages valgrind
+	@python3 -m pip --version >/dev/null 2>&1 || scripts/need-packages python3-pip
+	-@scripts/fetch-silero
+	-@python3 scripts/fetch-model
+	cargo run --release --locked --manifest-path eval/Cargo.toml --target-dir target/eval -- $(EVAL)
 
 # The packet path is the release's; only the recogniser of `callscribe service` is left out, which nobody asks here.
 bench: packages ## Measure what a stream costs, beside its yardsticks, in a quarter of an hour (BENCH="--quick")

@@ -44,7 +44,7 @@ pub(crate) struct Utterances {
     /// Speech outside every utterance, among speech.
     pub(crate) lost_speech: f32,
     /// Start of the utterance less the start of the speech, in milliseconds: the pre-roll is
-    /// negative.
+    /// negative. Where one found utterance goes on from a true one to the next, that has no onset.
     pub(crate) onset: Percentiles,
     /// End of the utterance less the end of the speech.
     pub(crate) end: Percentiles,
@@ -79,20 +79,17 @@ impl Utterances {
         let count = |is_wanted: fn(&Output) -> bool| {
             outputs.iter().filter(|output| is_wanted(output)).count()
         };
-        let (mut onsets, mut ends) = (Vec::new(), Vec::new());
-        for utterance in &truth {
-            let mut overlapping = found.iter().filter(|span| overlap(span, utterance));
-            let first = overlapping.next();
-            let last = overlapping.next_back().or(first);
-            onsets.extend(first.map(|span| difference(span.start, utterance.start)));
-            ends.extend(last.map(|span| difference(span.end, utterance.end)));
-        }
+        let pairs = pairs(&truth, &found);
+        let onsets = pairs.iter().filter(|pair| pair.begin_together);
+        let ends = pairs.iter().filter(|pair| pair.end_together);
+        let onsets = onsets.map(|pair| difference(pair.found.start, pair.truth.start));
+        let ends = ends.map(|pair| difference(pair.found.end, pair.truth.end));
         Self {
             truth: truth.len(),
             found: found.len(),
             lost_speech: share(lost, speech),
-            onset: Percentiles::of(onsets),
-            end: Percentiles::of(ends),
+            onset: Percentiles::of(onsets.collect()),
+            end: Percentiles::of(ends.collect()),
             closed: Percentiles::of(delays(labels, closed)),
             sessions: count(|output| matches!(output, Output::PartOpened { .. })),
             cuts: count(|output| matches!(output, Output::PartClosed { last: false, .. })),
@@ -156,6 +153,35 @@ fn spans(outputs: &[Output]) -> Vec<Range<u64>> {
         }
     }
     spans
+}
+
+/// A true utterance and one that was found in the same place.
+struct Pair<'a> {
+    truth: &'a Range<u64>,
+    found: &'a Range<u64>,
+    /// No other one of either list is there before.
+    begin_together: bool,
+    end_together: bool,
+}
+
+fn pairs<'a>(truth: &'a [Range<u64>], found: &'a [Range<u64>]) -> Vec<Pair<'a>> {
+    let mut pairs: Vec<Pair<'_>> = Vec::new();
+    for truth in truth {
+        for found in found.iter().filter(|found| overlap(found, truth)) {
+            let is_new = |last: &Pair<'_>| last.truth != truth && last.found != found;
+            let is_new = pairs.last().is_none_or(is_new);
+            if let (false, Some(last)) = (is_new, pairs.last_mut()) {
+                last.end_together = false;
+            }
+            pairs.push(Pair {
+                truth,
+                found,
+                begin_together: is_new,
+                end_together: true,
+            });
+        }
+    }
+    pairs
 }
 
 fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::call::speech_settings::SpeechSettings;
+use crate::event::Role;
 
 #[test]
 fn speech_becomes_pre_roll_speech_and_post_roll() {
@@ -270,6 +272,51 @@ proptest! {
     }
 
     #[test]
+    fn parts_tile_utterances_and_keep_their_limits_when_roles_and_settings_change_in_mid_call(
+        script in prop::collection::vec((stretch(), prop::option::of((0_u64..400, role()))), 1..30),
+        timings in [timings(), timings(), timings()],
+    ) {
+        let [all, customer, agent] = timings.map(|timing| Settings::new(timing).unwrap());
+        let by_role = SpeechSettings::new(all)
+            .with_role(Role::Customer, customer)
+            .with_role(Role::Agent, agent);
+        let mut leg = Leg::new(timings[0]);
+        let mut order = Order::new(all.cut.limit);
+        let (mut seen, mut next) = (0, None);
+        for (stretch, change) in script {
+            for (at, piece) in (0..).zip(stretch.pieces()) {
+                if let Some((_, role)) = change.filter(|(moment, _)| *moment == at) {
+                    let settings = by_role.of(role);
+                    leg.segmenter.adopt(Arc::clone(settings));
+                    // An utterance keeps what it began with.
+                    if order.at_rest() {
+                        order.limit = settings.cut.limit;
+                    } else {
+                        next = Some(settings.cut.limit);
+                    }
+                }
+                leg.play(piece);
+                for output in &leg.outputs[seen..] {
+                    order.check(output);
+                    if order.at_rest() {
+                        order.limit = next.take().unwrap_or(order.limit);
+                    }
+                }
+                seen = leg.outputs.len();
+            }
+        }
+        leg.segmenter.handle_end();
+        leg.drain();
+        leg.outputs[seen..].iter().for_each(|output| order.check(output));
+        prop_assert!(order.at_rest());
+        let played: HashMap<Samples, Frame> = leg.played.iter().map(|f| (f.start, *f)).collect();
+        for frame in audio(&leg.outputs) {
+            let silent = frame.g711 == [0xFF; 160];
+            prop_assert!(silent || played.get(&frame.start) == Some(&frame));
+        }
+    }
+
+    #[test]
     fn speech_of_an_onset_is_in_an_utterance(before in 0_u64..100, frames in 4_u64..200) {
         let outputs = run(&[Quiet(before), Speech(frames), Quiet(100)]);
         let (start, end) = spans(&outputs)[0];
@@ -397,7 +444,11 @@ impl Stretch {
 }
 
 fn scripts() -> impl Strategy<Value = Vec<Stretch>> {
-    let stretch = prop_oneof![
+    prop::collection::vec(stretch(), 1..30)
+}
+
+fn stretch() -> impl Strategy<Value = Stretch> {
+    prop_oneof![
         4 => (1_u64..400).prop_map(Speech),
         1 => (1_000_u64..4_000).prop_map(Speech),
         4 => (1_u64..60).prop_map(Quiet),
@@ -405,8 +456,11 @@ fn scripts() -> impl Strategy<Value = Vec<Stretch>> {
         1 => (1_u64..100).prop_map(Lost),
         1 => (1_u64..20_000).prop_map(|samples| Suppressed(Samples(samples))),
         1 => Just(Suppressed(Samples::from_ms(600_000))),
-    ];
-    prop::collection::vec(stretch, 1..30)
+    ]
+}
+
+fn role() -> impl Strategy<Value = Option<Role>> {
+    prop::sample::select(vec![None, Some(Role::Customer), Some(Role::Agent)])
 }
 
 fn timings() -> impl Strategy<Value = Timing> {
