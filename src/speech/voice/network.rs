@@ -240,11 +240,11 @@ mod tests {
             .collect();
         // By `forward` of training/voice/train.py, on `features` of the same recording.
         let trained = [
-            (0, -3.973),
-            (10, 5.486),
-            (30, 9.531),
-            (50, 8.565),
-            (70, 6.742),
+            (0, -3.273),
+            (10, 6.186),
+            (30, 10.231),
+            (50, 9.265),
+            (70, 7.442),
         ];
         for (frame, log_odds) in trained {
             let heard: f32 = said[frame];
