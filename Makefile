@@ -68,7 +68,7 @@ eval: packages ## Measure voice activity, utterances and cuts (EVAL="FOLDER --on
 	@python3 -m pip --version >/dev/null 2>&1 || scripts/need-packages python3-pip
 	-@scripts/fetch-silero
 	-@python3 scripts/fetch-model
-	cargo run --release --locked --manifest-path eval/Cargo.toml --target-dir target/eval -- $(EVAL)
+	cargo run --release --locked --manifest-path eval/Cargo.toml --target-dir target -- $(EVAL)
 
 # The packet path is the release's; only the recogniser of `callscribe service` is left out, which nobody asks here.
 bench: packages ## Measure what a stream costs, beside its yardsticks, in a quarter of an hour (BENCH="--quick")
@@ -84,7 +84,9 @@ instructions: packages ## Count the instructions of the packet path; fail if the
 
 lint: packages
 	cargo fmt --check
+	cargo fmt --check --manifest-path eval/Cargo.toml
 	cargo clippy --all-targets --locked -- -D warnings
+	cargo clippy --locked --manifest-path eval/Cargo.toml --target-dir target -- -D warnings
 
 docs: packages
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked

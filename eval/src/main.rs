@@ -10,6 +10,10 @@
 //! `--hangover` what the hangover is worth. Progress is told on stderr.
 #![expect(clippy::print_stdout, reason = "the table is what the program is for")]
 #![expect(clippy::print_stderr, reason = "recognition takes minutes")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it tells how long the engine takes"
+)]
 mod conditions;
 mod cost;
 mod detectors;
@@ -160,7 +164,11 @@ impl<'a> Evaluation<'a> {
             counter,
             recogniser: None,
         };
-        if !clean.said.is_empty() && evaluation.chosen().any(|chosen| evaluation.is_heard(&chosen)) {
+        if !clean.said.is_empty()
+            && evaluation
+                .chosen()
+                .any(|chosen| evaluation.is_heard(&chosen))
+        {
             match Recogniser::load(arguments.threads) {
                 Ok(recogniser) => evaluation.recogniser = Some(recogniser),
                 Err(LoadError::Missing { path }) => println!(

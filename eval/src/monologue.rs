@@ -33,13 +33,7 @@ pub(crate) fn run(leg: &Leg, timing: Timing, recogniser: &Recogniser) {
     }
 }
 
-fn show(
-    outputs: &[Output],
-    overlap: Duration,
-    leg: &Leg,
-    uncut: &str,
-    recogniser: &Recogniser,
-) {
+fn show(outputs: &[Output], overlap: Duration, leg: &Leg, uncut: &str, recogniser: &Recogniser) {
     let understood = Understood::of(outputs, Law::Pcma, recogniser);
     println!("\noverlap {} ms:", overlap.as_millis());
     let seams = Seam::all(&understood, &leg.said, uncut);

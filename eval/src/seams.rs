@@ -49,7 +49,10 @@ impl Seam {
 
     /// Characters that the cuts cost, in the mean; `None` without a seam.
     pub(crate) fn lost_at_each(seams: &[Self]) -> Option<f32> {
-        let lost: i64 = seams.iter().map(|seam| seam.errors - seam.errors_uncut).sum();
+        let lost: i64 = seams
+            .iter()
+            .map(|seam| seam.errors - seam.errors_uncut)
+            .sum();
         #[expect(clippy::cast_precision_loss, reason = "a few seams")]
         let mean = lost as f32 / seams.len() as f32;
         (!seams.is_empty()).then_some(mean)

@@ -39,7 +39,9 @@ impl Silero {
         let middle = |frame: usize| (frame * FRAME_SAMPLES + FRAME_SAMPLES / 2) / CHUNK;
         let verdict = |frame| chunks.get(middle(frame)).or(chunks.last());
         let frames = 0..frames.len();
-        frames.map(|at| verdict(at).copied().unwrap_or(false)).collect()
+        frames
+            .map(|at| verdict(at).copied().unwrap_or(false))
+            .collect()
     }
 
     fn hear(&mut self, sound: &Sound, mut heard: impl FnMut(bool)) {
