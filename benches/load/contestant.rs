@@ -62,6 +62,8 @@ pub(crate) struct Load {
     pub(crate) talk: Talk,
     /// For how long it is measured.
     pub(crate) seconds: u64,
+    /// How often callscribe empties its sockets, in ms; its default if nothing is said.
+    pub(crate) tick_ms: Option<u16>,
     /// Who runs where.
     pub(crate) cores: Cores,
 }

@@ -115,11 +115,14 @@ fn configuration(folder: &Path, endpoint: &str, load: Load, rtp: &str) -> String
     let ports = ports::of(load.legs);
     let (first, last) = (ports.start, ports.end - 1);
     let folder = folder.display();
+    let tick = load.tick_ms.map(|ms| format!("tick-ms = {ms}"));
+    let tick = tick.unwrap_or_default();
     format!(
         r#"[rtp]
 bind-address = "127.0.0.1"
 port-range = "{first}-{last}"
 {rtp}
+{tick}
 [asr]
 endpoint = "{endpoint}"
 ca-file = "{folder}/certificate.pem"

@@ -71,6 +71,9 @@ struct Plan {
     /// How often callscribe is measured
     #[arg(long, default_value_t = 2)]
     repeat: u16,
+    /// How often callscribe empties its sockets, in milliseconds, if not by its default
+    #[arg(long)]
+    tick_ms: Option<u16>,
     /// Contestants by name; all by default
     #[arg(long, value_delimiter = ',')]
     only: Vec<Contestant>,
@@ -152,6 +155,7 @@ fn runs(plan: &Plan, cores: Cores) -> Vec<(Contestant, Load)> {
         streams,
         talk,
         seconds: plan.seconds,
+        tick_ms: plan.tick_ms,
         cores,
     };
     let mut runs = Vec::new();

@@ -7,7 +7,7 @@ mod transcript;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use self::fragment::{Fragment, MAX_MESSAGE_BYTES, MIN_MESSAGE_BYTES};
 pub use self::settings::{AudioFormat, Settings, SettingsError};
@@ -57,6 +57,9 @@ pub struct Session {
     transcript: Transcript,
     shown: String,
     trace_id: String,
+    /// The trace of the session that the same connection has carried before, if it has carried any.
+    before: Option<String>,
+    is_answered: bool,
     last_audio: Option<Instant>,
     deadlines: Deadlines,
     outputs: VecDeque<Output>,
@@ -83,11 +86,23 @@ impl Session {
             transcript: Transcript::default(),
             shown: String::new(),
             trace_id: String::new(),
+            before: None,
+            is_answered: false,
             last_audio: None,
             deadlines,
             outputs: VecDeque::from([Output::Send(start.to_json())]),
             settings,
         }
+    }
+
+    /// Opens a session on a connection that has carried one before, whose trace was `before`. Nothing promises that the
+    /// service takes it, so its START is not waited for as long, and what is of the session before is no text of this one.
+    pub fn after(before: String, settings: Arc<Settings>, now: Instant) -> Self {
+        let start_timeout = settings.start_timeout.min(NEXT_START_TIMEOUT);
+        let mut session = Self::new(settings, now);
+        session.deadlines.start = Some(now + start_timeout);
+        session.before = Some(before);
+        session
     }
 
     /// The part has `len` samples; `closed` when these are all.
@@ -132,6 +147,11 @@ impl Session {
         self.advance(now);
     }
 
+    /// The encoding that was asked for.
+    pub fn audio_format(&self) -> AudioFormat {
+        self.settings.audio_format
+    }
+
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
@@ -150,9 +170,15 @@ impl Session {
     }
 
     fn handle_message(&mut self, message: ServerMessage, now: Instant) {
+        if self.is_of_session_before(&message) {
+            return self.fail(Failure::Malformed(
+                "it is of the session before on the same connection".into(),
+            ));
+        }
         match message {
             ServerMessage::Start { trace_id } => {
                 self.note_trace(trace_id);
+                self.is_answered = true;
                 if self.phase == Phase::Starting {
                     self.phase = Phase::Streaming;
                     self.deadlines.start = None;
@@ -174,6 +200,20 @@ impl Session {
                 tracing::debug!(%resp_type, "message of an unknown kind passed over");
             }
         }
+    }
+
+    /// Whether words, or their end, are those of somebody else: they come before START is answered, or under the other
+    /// trace, unless the service has one for the whole connection.
+    fn is_of_session_before(&self, message: &ServerMessage) -> bool {
+        let (ServerMessage::Result { trace_id, .. } | ServerMessage::End { trace_id, .. }) = message
+        else {
+            return false;
+        };
+        let Some(before) = &self.before else {
+            return false;
+        };
+        let is_other = self.trace_id != *before && trace_id == before && !before.is_empty();
+        self.phase == Phase::Starting || is_other
     }
 
     /// Older services say `EXCEEDED_AUDIO`, then ignore further audio without failing the session.
@@ -236,6 +276,11 @@ impl Session {
         self.phase = Phase::Over;
         self.deadlines = Deadlines::default();
         self.outputs.push_back(output);
+    }
+
+    /// Whether the service has taken START.
+    pub const fn is_answered(&self) -> bool {
+        self.is_answered
     }
 
     /// Whether END is sent, and results are waited for.
@@ -303,6 +348,10 @@ enum Phase {
     /// `Finished` or `Failed` was said.
     Over,
 }
+
+/// How long the reply to START may take on a connection that has carried a session before: what comes of it is no more
+/// than that another one is opened.
+const NEXT_START_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What is handed to the socket before it must have taken it all: two seconds of PCM, so that a
 /// part that is behind goes out in few writes and a slow reader costs little memory.

@@ -134,6 +134,11 @@ impl Call {
         }
     }
 
+    /// A leg by its number.
+    pub fn leg(&self, channel: u8) -> Option<&Leg> {
+        self.legs.get(usize::from(channel))
+    }
+
     /// A datagram arrived for a leg.
     pub fn handle_datagram(
         &mut self,

@@ -105,6 +105,20 @@ impl Leg {
         }
     }
 
+    /// Reads a little of what the next datagram will need; the sum means nothing.
+    pub fn touch(&self) -> u64 {
+        let health = u64::from(self.health.told().is_some());
+        let feedback = u64::from(self.feedback.poll_timeout().is_some());
+        let waiting = u64::from(self.parts.is_empty()) + u64::from(self.open_part.is_some());
+        let own = health + feedback + waiting + self.ledger.duration().0;
+        own ^ self.receiver.touch() ^ self.segmenter.touch()
+    }
+
+    /// The same of what lies in memory of its own, when what refers to it is there.
+    pub fn touch_beyond(&self) -> u64 {
+        self.receiver.touch_beyond() ^ self.segmenter.touch_beyond()
+    }
+
     /// A datagram arrived on the leg's port.
     pub fn handle_datagram(
         &mut self,

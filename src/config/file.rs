@@ -305,7 +305,7 @@ impl Default for Asr {
             give_up_after_ms: Milliseconds::new(60_000),
             max_sessions: 1_000,
             queue_wait_ms: Milliseconds::new(20_000),
-            keep_connection_ms: Milliseconds::new(0),
+            keep_connection_ms: Milliseconds::new(5_000),
             proxy: None,
             proxy_credentials_file: None,
             iam: None,

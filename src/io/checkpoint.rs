@@ -26,13 +26,29 @@ use crate::speech::utterance::Depth;
 /// on with, but ended.
 const LAYOUT: u32 = 3;
 
-/// How long one round over all calls of a worker takes. The state of a call in which somebody speaks,
-/// or whose text is due, is at most two rounds old.
-const ROUND: Duration = Duration::from_millis(200);
+/// How often calls are saved.
+#[derive(Clone, Copy, Debug)]
+pub struct Rhythm {
+    /// How long one round over all calls of a worker takes. The state of a call in which somebody speaks, or whose text
+    /// is due, is at most two rounds old.
+    round: Duration,
+    /// How old the state of any other call is before it is saved again, in up to two rounds more.
+    quiet: Duration,
+}
 
-/// How old the state of any other call is before it is saved again: two rounds more, and it is still
-/// well within what is on the tape ([`crate::io::tape`]).
-const QUIET_ROUND: Duration = Duration::from_millis(600);
+impl Rhythm {
+    /// What is younger than the oldest state is on the tape ([`crate::io::tape`]), which goes back two seconds at least.
+    pub const WITH_TAPE: Self = Self {
+        round: Duration::from_millis(400),
+        quiet: Duration::from_millis(800),
+    };
+
+    /// What is younger is lost by a crash.
+    pub const WITHOUT_TAPE: Self = Self {
+        round: Duration::from_millis(200),
+        quiet: Duration::from_millis(600),
+    };
+}
 
 /// Calls that begin or end are written at once, but not more often than this.
 const URGENT_PAUSE: Duration = Duration::from_millis(50);
@@ -68,11 +84,14 @@ impl FoundCall {
 /// The calls of one worker as they were saved last, and whose turn is next.
 #[derive(Debug)]
 pub struct Checkpoints {
+    rhythm: Rhythm,
     boot: String,
     records: Vec<Option<Kept>>,
     next_slot: usize,
     round_began: Instant,
     written_at: Instant,
+    /// How much that was.
+    bytes: usize,
     /// Whether something is to be written that was not.
     is_changed: bool,
 }
@@ -133,13 +152,15 @@ struct Clock {
 
 impl Checkpoints {
     /// Of a worker that has no calls yet.
-    pub fn new(now: Instant) -> Self {
+    pub fn new(rhythm: Rhythm, now: Instant) -> Self {
         Self {
+            rhythm,
             boot: boot_id(),
             records: Vec::new(),
             next_slot: 0,
             round_began: now,
             written_at: now,
+            bytes: 0,
             is_changed: true,
         }
     }
@@ -149,7 +170,8 @@ impl Checkpoints {
     pub fn advance(&mut self, calls: &mut Switchboard, now: Instant) -> Option<Option<Vec<u8>>> {
         let slots = calls.slots();
         let elapsed = now.saturating_duration_since(self.round_began);
-        let due = slots * millis(elapsed.min(ROUND)) / millis(ROUND);
+        let round = self.rhythm.round;
+        let due = slots * millis(elapsed.min(round)) / millis(round);
         for slot in self.next_slot..due {
             self.save(calls, slot, Depth::Checkpoint, now);
         }
@@ -160,7 +182,7 @@ impl Checkpoints {
         for slot in urgent {
             self.save(calls, slot, Depth::Checkpoint, now);
         }
-        if elapsed >= ROUND {
+        if elapsed >= round {
             self.round_began = now;
             self.next_slot = 0;
         } else if !is_pressing {
@@ -206,13 +228,15 @@ impl Checkpoints {
             Some(kept) => {
                 let age = now.saturating_duration_since(kept.at);
                 let is_quiet = kept.is_settled && call.is_settled();
-                let is_worth_it = !is_quiet || age >= QUIET_ROUND;
+                let is_worth_it = !is_quiet || age >= self.rhythm.quiet;
                 news > News::WentOn || (news == News::WentOn && is_worth_it)
             }
             None => true,
         };
         if is_due {
-            self.records[slot] = Record::new(call, depth, now).map(|record| Kept {
+            let buffer = self.records[slot].take().map(|kept| kept.record.state);
+            let record = Record::new(call, depth, buffer.unwrap_or_default(), now);
+            self.records[slot] = record.map(|record| Kept {
                 key: call.key(),
                 at: now,
                 is_settled: call.is_settled(),
@@ -223,7 +247,7 @@ impl Checkpoints {
         }
     }
 
-    fn to_bytes(&self, audio: Vec<(Arc<str>, KeptAudio)>) -> Option<Vec<u8>> {
+    fn to_bytes(&mut self, audio: Vec<(Arc<str>, KeptAudio)>) -> Option<Vec<u8>> {
         let checkpoint = Checkpoint {
             layout: LAYOUT,
             clock: Clock::now(self.boot.clone()),
@@ -235,8 +259,13 @@ impl Checkpoints {
                 .collect(),
             audio,
         };
-        match postcard::to_stdvec(&checkpoint) {
-            Ok(bytes) => Some(bytes),
+        // Nearly as much as last time.
+        let buffer = Vec::with_capacity(self.bytes + self.bytes / 8);
+        match postcard::to_extend(&checkpoint, buffer) {
+            Ok(bytes) => {
+                self.bytes = bytes.len();
+                Some(bytes)
+            }
             Err(error) => {
                 warn!(%error, "the state of the calls cannot be saved");
                 None
@@ -246,8 +275,9 @@ impl Checkpoints {
 }
 
 impl Record {
-    fn new(call: &Call, depth: Depth, now: Instant) -> Option<Self> {
-        match call.save(depth, now).to_bytes() {
+    /// The state is written over what is in `buffer`.
+    fn new(call: &Call, depth: Depth, buffer: Vec<u8>, now: Instant) -> Option<Self> {
+        match call.save(depth, now).to_bytes(buffer) {
             Ok(state) => Some(Self {
                 id: Arc::clone(&call.spec().id),
                 is_started: call.phase() != Phase::Expected,

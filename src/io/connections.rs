@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::provider::Connection;
+use super::provider::{Connection, Place};
 use super::websocket::Event;
 
 /// The connections of one thread that no session uses.
@@ -34,32 +34,36 @@ impl Connections {
         }
     }
 
-    /// Takes back a connection whose session ended well, and keeps it for `idle`, if at all.
-    pub(super) fn give_back(&self, connection: Connection, idle: Option<Duration>) {
-        let mut tasks = self.tasks.borrow_mut();
-        while tasks.try_join_next().is_some() {}
-        if tasks.len() >= MAX_TASKS {
-            return;
-        }
-        let Some(idle) = idle else {
-            tasks.spawn_local(connection.socket.close(CLOSE_TIMEOUT));
-            return;
-        };
+    /// Keeps a connection whose session ended well for another one.
+    pub(super) fn keep(&self, connection: Connection, place: Place) {
         let (keeper, wanted) = oneshot::channel();
         let mut keepers = self.idle.borrow_mut();
         keepers.retain(|keeper| !keeper.is_closed());
         keepers.push(keeper);
-        tasks.spawn_local(keep(connection, wanted, idle));
+        self.spawn(wait(connection, place, wanted));
+    }
+
+    /// Closes a connection, which may be broken, without waiting for it.
+    pub(super) fn give_up(&self, connection: Connection) {
+        self.spawn(connection.socket.close(CLOSE_TIMEOUT));
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        let mut tasks = self.tasks.borrow_mut();
+        while tasks.try_join_next().is_some() {}
+        if tasks.len() < MAX_TASKS {
+            tasks.spawn_local(task);
+        }
     }
 }
 
 /// Answers pings on an idle connection until somebody wants it, it ends, or its time is over.
-async fn keep(
+async fn wait(
     mut connection: Connection,
+    place: Place,
     mut wanted: oneshot::Receiver<oneshot::Sender<Connection>>,
-    idle: Duration,
 ) {
-    let end = sleep(idle);
+    let end = sleep(place.patience);
     tokio::pin!(end);
     loop {
         tokio::select! {
@@ -78,9 +82,10 @@ async fn keep(
                 return;
             }
             () = &mut end => break,
+            () = place.needed() => break,
         }
     }
-    drop(wanted);
+    drop((place, wanted));
     connection.socket.close(CLOSE_TIMEOUT).await;
 }
 

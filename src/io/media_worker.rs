@@ -18,6 +18,7 @@ mod resumption;
 mod spooling;
 
 use std::io;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,12 +36,12 @@ use crate::call::feedback;
 use crate::call::label::PartLabel;
 use crate::call::overload::Shedding;
 use crate::call::part::Outcome;
-use crate::call::switchboard::{Line, Settings, Switchboard};
+use crate::call::switchboard::{GROUP, Line, PortIndex, Settings, Switchboard};
 use crate::call::{Output, PartKey, WallClock};
 use crate::config::file;
 use crate::event::GapReason;
 use crate::io::assignment::Share;
-use crate::io::checkpoint::{self, Checkpoints, FoundCall};
+use crate::io::checkpoint::{self, Checkpoints, FoundCall, Rhythm};
 use crate::io::checkpoint_store::CheckpointStore;
 use crate::io::pressure::Pressure;
 use crate::io::publisher::Publisher;
@@ -48,7 +49,7 @@ use crate::io::recogniser::Recogniser;
 use crate::io::spool::Spool;
 use crate::io::systemd;
 use crate::io::tape::{Tape, Taped};
-use intake::Intake;
+use intake::{Intake, Listener};
 pub(crate) use meter::SEND_BOUNDS;
 pub use meter::{Meter, WorkerFigures};
 use orders::Farewells;
@@ -184,11 +185,15 @@ fn set_up(
         }
     }
     let now = Instant::now();
+    let rhythm = match assignment.tape {
+        Some(_) => Rhythm::WITH_TAPE,
+        None => Rhythm::WITHOUT_TAPE,
+    };
     let worker = Worker {
         spooling: Spooling::new(number, assignment.spool),
         checkpoints: assignment
             .checkpoints
-            .map(|store| (store, Checkpoints::new(now))),
+            .map(|store| (store, Checkpoints::new(rhythm, now))),
         tape: assignment.tape,
         again: None,
         switchboard,
@@ -302,15 +307,13 @@ impl Worker {
 
     /// Takes what has come. It is on the tape before anything comes of it.
     fn receive(&mut self, now: Instant, tick: Duration) -> io::Result<()> {
-        let (switchboard, tape) = (&mut self.switchboard, &mut self.tape);
-        let received = self.intake.drain(|port, number, source, bytes| {
-            switchboard.handle_datagram(port, source, bytes, now);
-            if let Some(tape) = tape
-                && switchboard.call_on(port).is_some()
-            {
-                tape.note(tick, number, source, bytes);
-            }
-        });
+        let mut ear = Ear {
+            switchboard: &mut self.switchboard,
+            tape: self.tape.as_mut(),
+            now,
+            tick,
+        };
+        let received = self.intake.drain(&mut ear);
         if let Some(tape) = &mut self.tape {
             tape.write(tick);
         }
@@ -444,6 +447,29 @@ impl Worker {
         }
         // What waits on disk is left to the next daemon.
         self.switchboard.calls().all(Call::is_waiting)
+    }
+}
+
+/// Hears what has come, and has it taped where it belongs to a call.
+struct Ear<'a> {
+    switchboard: &'a mut Switchboard,
+    tape: Option<&'a mut Tape>,
+    now: Instant,
+    tick: Duration,
+}
+
+impl Listener for Ear<'_> {
+    fn anticipate(&self, ports: [Option<PortIndex>; GROUP]) {
+        self.switchboard.anticipate(ports);
+    }
+
+    fn take(&mut self, port: PortIndex, number: u16, source: SocketAddr, bytes: &[u8]) {
+        self.switchboard.handle_datagram(port, source, bytes, self.now);
+        if let Some(tape) = &mut self.tape
+            && self.switchboard.call_on(port).is_some()
+        {
+            tape.note(self.tick, number, source, bytes);
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use audio_codec_algorithms::{
 use tokio::sync::Notify;
 
 use crate::asr::session::{AudioFormat, Fragment};
-use crate::media::{Frame, Law, SAMPLE_RATE, Samples};
+use crate::media::{Frame, Law, SAMPLE_RATE, Samples, g711};
 
 /// The audio of one part as G.711, 8 kB a second. The leg appends to it, and the recogniser of the
 /// same thread reads it, from the start again if a session fails.
@@ -36,7 +36,7 @@ impl PartAudio {
     pub fn new(law: Law) -> Rc<Self> {
         Rc::new(Self {
             law,
-            g711: RefCell::default(),
+            g711: RefCell::new(Vec::with_capacity(FIRST_ROOM)),
             marks: RefCell::default(),
             closed_at: Cell::new(None),
             wanted: Cell::new(usize::MAX),
@@ -134,17 +134,21 @@ impl PartAudio {
     pub fn read(&self, fragment: &Fragment, format: AudioFormat) -> Vec<u8> {
         let kept = self.g711.borrow();
         let samples = kept.get(fragment.samples.clone()).unwrap_or_default();
-        let silence = std::iter::repeat_n(self.law.silence(), fragment.padding);
-        let samples = samples.iter().copied().chain(silence);
-        match (format, self.law) {
-            (AudioFormat::Pcm8k16bit, Law::Pcmu) => samples.flat_map(pcm(decode_ulaw)).collect(),
-            (AudioFormat::Pcm8k16bit, Law::Pcma) => samples.flat_map(pcm(decode_alaw)).collect(),
-            (AudioFormat::Alaw8k8bit, Law::Pcmu) => samples.map(convert_ulaw_to_alaw).collect(),
-            (AudioFormat::Ulaw8k8bit, Law::Pcma) => samples.map(convert_alaw_to_ulaw).collect(),
-            (AudioFormat::Ulaw8k8bit, Law::Pcmu) | (AudioFormat::Alaw8k8bit, Law::Pcma) => {
-                samples.collect()
+        let len = samples.len() + fragment.padding;
+        let law = match format {
+            AudioFormat::Pcm8k16bit => {
+                let mut pcm = vec![0; 2 * len];
+                let (words, _) = pcm.as_chunks_mut::<2>();
+                decode(self.law, samples, words);
+                return pcm;
             }
-        }
+            AudioFormat::Ulaw8k8bit => Law::Pcmu,
+            AudioFormat::Alaw8k8bit => Law::Pcma,
+        };
+        let mut codes = samples.to_vec();
+        codes.resize(len, g711::silence(self.law));
+        g711::convert(self.law, law, &mut codes);
+        codes
     }
 
     /// The most samples that are kept: one more than any session takes, so that it can tell.
@@ -165,19 +169,19 @@ impl PartAudio {
     }
 }
 
-impl Law {
-    /// The code of silence: positive zero in µ-law, the least positive step in A-law.
-    const fn silence(self) -> u8 {
-        match self {
-            Self::Pcmu => 0xFF,
-            Self::Pcma => 0xD5,
-        }
+/// Decodes as many samples as both slices hold, to 16-bit linear PCM, little-endian.
+fn decode(law: Law, g711: &[u8], pcm: &mut [[u8; 2]]) {
+    let decode_sample = match law {
+        Law::Pcmu => decode_ulaw,
+        Law::Pcma => decode_alaw,
+    };
+    for (word, &code) in pcm.iter_mut().zip(g711) {
+        *word = decode_sample(code).to_le_bytes();
     }
 }
 
-fn pcm(decode: fn(u8) -> i16) -> impl Fn(u8) -> [u8; 2] {
-    move |code| decode(code).to_le_bytes()
-}
+/// Samples that there is room for from the start: a second and a half, as many parts are long.
+const FIRST_ROOM: usize = 12_000;
 
 /// Samples between two marks: 100 ms.
 const MARK: usize = 800;

@@ -6,10 +6,11 @@ mod examination;
 mod settings;
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 pub(super) use self::access::Access;
@@ -31,6 +32,7 @@ pub struct Provider {
     /// Tokens that were had with settings of before.
     earlier_tokens: AtomicU64,
     gate: Arc<SessionGate>,
+    idle: Arc<Idle>,
     counters: Counters,
     last_failure: Mutex<Option<(String, Instant)>>,
     seeds: AtomicU64,
@@ -47,6 +49,7 @@ impl Provider {
             access: RwLock::new(Access::new(settings)?),
             earlier_tokens: AtomicU64::default(),
             gate,
+            idle: Arc::default(),
             counters: Counters::default(),
             last_failure: Mutex::default(),
             seeds: AtomicU64::new(RandomState::new().hash_one(())),
@@ -145,9 +148,27 @@ impl Provider {
         }
     }
 
-    /// How long a connection is kept for the next part.
-    pub(super) fn reuse(&self) -> Option<Duration> {
-        self.access().settings.reuse
+    /// A place for a connection between two sessions, if it is to be kept: not past its time, and not so that idle ones
+    /// take the quota of those in use.
+    pub(super) fn place(&self, connection: &Connection) -> Option<Place> {
+        let access = &connection.access;
+        let patience = access.settings.reuse?;
+        let is_fit = access.takes_several() && connection.opened.elapsed() < MAX_AGE;
+        (is_fit && !self.is_crowded()).then(|| Place::new(Arc::clone(&self.idle), patience))
+    }
+
+    /// A connection that carried a session well has not taken another one. That it ended in between happens; a service
+    /// that refuses, or says nothing, gets a connection for each session from now on.
+    pub(super) fn note_unfit(&self, connection: &Connection, failure: &Failure) {
+        if !matches!(failure, Failure::Closed { .. } | Failure::Broken(_)) {
+            connection.access.note_single(failure);
+        }
+    }
+
+    /// Whether there are more connections, idle ones included, than the service may take.
+    fn is_crowded(&self) -> bool {
+        let usage = self.gate.usage();
+        usage.in_use + self.idle.count() > usage.limit
     }
 
     /// A session begins: the `nth` of its part.
@@ -173,6 +194,9 @@ impl Provider {
 
     /// Opens a connection that a session may use.
     pub(super) async fn open(&self) -> Result<Connection, Setback> {
+        if self.is_crowded() {
+            self.idle.leave.notify_one();
+        }
         let access = self.access();
         let (endpoint, authenticator) = (&access.settings.endpoint, &access.authenticator);
         let judge = |failure| self.judge(&access, failure, None);
@@ -188,7 +212,8 @@ impl Provider {
                     socket,
                     access: Arc::clone(&access),
                     generation,
-                    is_reused: false,
+                    opened: Instant::now(),
+                    before: None,
                 })
             }
             // Judged while we have the turn: those behind us shall know.
@@ -251,8 +276,53 @@ pub(super) struct Connection {
     pub(super) access: Arc<Access>,
     /// With which of the credentials of that.
     pub(super) generation: u64,
-    /// Whether it has carried a session before.
-    pub(super) is_reused: bool,
+    /// When that was.
+    pub(super) opened: Instant,
+    /// The trace of the last session that it has carried.
+    pub(super) before: Option<String>,
+}
+
+/// The service ends connections after 5 h, whatever they carry.
+const MAX_AGE: Duration = Duration::from_secs(3_600);
+
+/// The connections of all workers that wait for another session.
+#[derive(Debug, Default)]
+struct Idle {
+    connections: AtomicU32,
+    /// One of them is to go, for another worker needs its place.
+    leave: Notify,
+}
+
+impl Idle {
+    fn count(&self) -> u32 {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
+/// The place of a connection that waits for another session; given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    idle: Arc<Idle>,
+    /// How long the connection may wait.
+    pub(super) patience: Duration,
+}
+
+impl Place {
+    fn new(idle: Arc<Idle>, patience: Duration) -> Self {
+        idle.connections.fetch_add(1, Ordering::Relaxed);
+        Self { idle, patience }
+    }
+
+    /// Waits until the place is needed.
+    pub(super) async fn needed(&self) {
+        self.idle.leave.notified().await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.idle.connections.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A failure and what it means.

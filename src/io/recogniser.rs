@@ -22,7 +22,7 @@ use crate::asr::Recognition;
 use crate::asr::failure::Failure;
 use crate::asr::quota::Urgency;
 use crate::asr::retry::{Decision, Schedule};
-use crate::asr::session::{self, Output, Session};
+use crate::asr::session::{Output, Session};
 use crate::asr::verdict::Verdict;
 use crate::call::session::{Progress, Stage};
 use crate::event::GapReason;
@@ -214,26 +214,47 @@ impl<F: FnMut(News)> Part<'_, F> {
     /// One session with the whole of the audio so far and to come.
     async fn attempt(&mut self, may_reuse: bool) -> Result<Recognition, Setback> {
         self.tries += 1;
+        let provider = &self.recogniser.provider;
+        let kept = if may_reuse {
+            self.take_idle().await
+        } else {
+            None
+        };
+        let is_begun = kept.is_some();
+        if let Some(kept) = kept {
+            self.begin_session();
+            match self.run_on(kept).await {
+                Ok(recognition) => return Ok(recognition),
+                Err(broken) if broken.was_answered => return Err(self.judge(broken)),
+                // The service has heard nothing of the part yet: the session begins on another connection.
+                Err(broken) => {
+                    provider.note_unfit(&broken.connection, &broken.failure);
+                    self.recogniser.connections.give_up(broken.connection);
+                }
+            }
+        }
+        self.tell(Stage::Connecting);
+        let fresh = provider.open().await?;
+        if !is_begun {
+            self.begin_session();
+        }
+        self.run_on(fresh).await.map_err(|broken| self.judge(broken))
+    }
+
+    fn begin_session(&mut self) {
+        self.schedule.handle_session();
+        self.tell(Stage::Open);
+        let provider = &self.recogniser.provider;
+        provider.note_session(self.schedule.sessions());
+    }
+
+    /// Runs a session on a connection, and keeps the connection for another one.
+    async fn run_on(&mut self, mut connection: Connection) -> Result<Recognition, Broken> {
         let Recogniser {
             provider,
             connections,
             delays,
         } = self.recogniser;
-        let idle = if may_reuse {
-            self.take_idle().await
-        } else {
-            None
-        };
-        let mut connection = match idle {
-            Some(connection) => connection,
-            None => {
-                self.tell(Stage::Connecting);
-                provider.open().await?
-            }
-        };
-        self.schedule.handle_session();
-        self.tell(Stage::Open);
-        provider.note_session(self.schedule.sessions());
         let is_first = self.schedule.sessions() == 1 && self.urgency == Urgency::Live;
         let on_sent = |what: Sent, due: std::time::Instant| {
             if is_first {
@@ -241,34 +262,61 @@ impl<F: FnMut(News)> Part<'_, F> {
                 delays.borrow_mut().of(what).observe(delay);
             }
         };
-        let session = connection.access.session();
-        let socket = &mut connection.socket;
+        let settings = connection.access.session();
+        let mut session = match connection.before.clone() {
+            Some(before) => Session::after(before, settings, now()),
+            None => Session::new(settings, now()),
+        };
         let mut on_interim = |text| (self.on_news)(News::Interim(text));
         let listener = (&mut on_interim, on_sent);
-        match run_session(socket, session, self.audio, listener).await {
+        let socket = &mut connection.socket;
+        match run_session(socket, &mut session, self.audio, listener).await {
             Ok(recognition) => {
-                connection.is_reused = true;
-                connections.give_back(connection, provider.reuse());
+                connection.before = Some(recognition.trace_id.clone());
+                match provider.place(&connection) {
+                    Some(place) => connections.keep(connection, place),
+                    None => connections.give_up(connection),
+                }
                 Ok(Recognition {
                     attempts: self.schedule.sessions(),
                     ..recognition
                 })
             }
-            Err(failure) => {
-                let still_open = failure.leaves_connection_open();
-                let mut setback =
-                    provider.judge(&connection.access, failure, Some(connection.generation));
-                // A service need not take a second session on a connection: that refuses nothing.
-                if connection.is_reused && matches!(setback.verdict, Verdict::GiveUp(_)) {
-                    setback.verdict = Verdict::RetryNow;
-                }
-                if still_open {
-                    connections.give_back(connection, None);
-                }
-                Err(setback)
-            }
+            Err(failure) => Err(Broken {
+                connection,
+                failure,
+                was_answered: session.is_answered(),
+            }),
         }
     }
+
+    fn judge(&self, broken: Broken) -> Setback {
+        let Broken {
+            connection,
+            failure,
+            ..
+        } = broken;
+        let is_open = failure.leaves_connection_open();
+        let generation = Some(connection.generation);
+        let provider = &self.recogniser.provider;
+        let mut setback = provider.judge(&connection.access, failure, generation);
+        // A service need not take a second session on a connection: that refuses nothing.
+        if connection.before.is_some() && matches!(setback.verdict, Verdict::GiveUp(_)) {
+            setback.verdict = Verdict::RetryNow;
+        }
+        if is_open {
+            self.recogniser.connections.give_up(connection);
+        }
+        setback
+    }
+}
+
+/// A session that gave no text, with its connection.
+struct Broken {
+    connection: Connection,
+    failure: Failure,
+    /// Whether the service had taken it.
+    was_answered: bool,
 }
 
 impl<F: FnMut(News)> Part<'_, F> {
@@ -282,7 +330,7 @@ impl<F: FnMut(News)> Part<'_, F> {
 }
 
 impl<F> Part<'_, F> {
-    /// An idle connection that was made with the settings in force; older ones are closed.
+    /// An idle connection that was made with the settings in force and may carry more; others are closed.
     async fn take_idle(&self) -> Option<Connection> {
         let Recogniser {
             provider,
@@ -291,10 +339,11 @@ impl<F> Part<'_, F> {
         } = self.recogniser;
         loop {
             let connection = connections.take().await?;
-            if Arc::ptr_eq(&connection.access, &provider.access()) {
+            let access = &connection.access;
+            if Arc::ptr_eq(access, &provider.access()) && access.takes_several() {
                 return Some(connection);
             }
-            connections.give_back(connection, None);
+            connections.give_up(connection);
         }
     }
 }
@@ -302,12 +351,11 @@ impl<F> Part<'_, F> {
 /// Moves messages between a session and its socket until the session is over.
 async fn run_session(
     socket: &mut WebSocket,
-    settings: Arc<session::Settings>,
+    session: &mut Session,
     audio: &PartAudio,
     (on_interim, on_sent): (&mut impl FnMut(String), impl Fn(Sent, std::time::Instant)),
 ) -> Result<Recognition, Failure> {
-    let format = settings.audio_format;
-    let mut session = Session::new(settings, now());
+    let format = session.audio_format();
     loop {
         session.handle_audio(audio.len(), audio.is_closed(), now());
         while let Some(output) = session.poll_output() {
@@ -340,7 +388,7 @@ async fn run_session(
                     // A part that is far behind goes out batch by batch, between other work.
                     yield_now().await;
                 }
-                handle_event(&mut session, event);
+                handle_event(session, event);
             }
             () = more_audio(audio, session.wanted()) => {}
             () = at(session.poll_timeout()) => session.handle_timeout(now()),

@@ -91,6 +91,20 @@ impl Framer {
         }
     }
 
+    /// Reads a little of what the next packet will need; the sum means nothing.
+    pub(crate) fn touch(&self) -> u64 {
+        let frame = &self.frame;
+        let past = &self.past.g711;
+        let ends = [frame.g711[0], frame.g711[FRAME_SAMPLES - 1], past[0], past[MAX_CONTEXT / 2]];
+        let lens = self.audio.len() + self.runs.len() + self.hole + frame.len + self.past.len;
+        self.position.0 ^ lens as u64 ^ ends.into_iter().map(u64::from).sum::<u64>()
+    }
+
+    /// The same of what lies in memory of its own.
+    pub(crate) fn touch_beyond(&self) -> u64 {
+        self.audio.front().map_or(0, |&sample| u64::from(sample))
+    }
+
     /// Appends received audio.
     pub(crate) fn push_audio(&mut self, law: Law, samples: &[u8], telephone_event: bool) {
         self.fill_hole(law, samples);
@@ -147,7 +161,8 @@ impl Framer {
             if run.len == 0 {
                 self.runs.pop_front();
             }
-            self.frame.fill(kind, count, &mut self.audio);
+            let audio = &mut self.audio;
+            self.frame.fill(kind, count, |room| take(audio, room));
         }
         let is_due = self.frame.len == FRAME_SAMPLES || (self.is_finished && self.frame.len > 0);
         is_due.then(|| self.take_frame())
@@ -194,12 +209,17 @@ impl Framer {
     }
 
     fn append(&mut self, law: Law, samples: &[u8], is_lost: bool, telephone_event: bool) {
-        self.audio.extend(samples);
         let kind = Kind::Audio {
             law,
             is_lost,
             telephone_event,
         };
+        // Most packets are a frame, and nothing waits before them.
+        if self.runs.is_empty() && self.frame.len + samples.len() <= FRAME_SAMPLES {
+            let copy = |room: &mut [u8]| room.copy_from_slice(samples);
+            return self.frame.fill(kind, samples.len(), copy);
+        }
+        self.audio.extend(samples);
         self.push_run(kind, u64::try_from(samples.len()).unwrap_or(0));
     }
 
@@ -210,9 +230,19 @@ impl Framer {
     }
 }
 
+/// Fills a slice with the oldest samples of a queue that has as many.
+fn take(queue: &mut VecDeque<u8>, room: &mut [u8]) {
+    let (front, back) = queue.as_slices();
+    let split = front.len().min(room.len());
+    let rest = room.len() - split;
+    room[..split].copy_from_slice(&front[..split]);
+    room[split..].copy_from_slice(&back[..rest]);
+    queue.drain(..room.len());
+}
+
 impl Partial {
-    /// Takes the next `count` samples of a run; there is room for them.
-    fn fill(&mut self, kind: Kind, count: usize, audio: &mut VecDeque<u8>) {
+    /// Takes the next `count` samples of a run; there is room for them. `copy` puts audio there.
+    fn fill(&mut self, kind: Kind, count: usize, copy: impl FnOnce(&mut [u8])) {
         let is_empty = self.len == 0;
         let room = &mut self.g711[self.len..self.len + count];
         match kind {
@@ -221,11 +251,7 @@ impl Partial {
                 is_lost,
                 telephone_event,
             } => {
-                let (front, back) = audio.as_slices();
-                let split = front.len().min(count);
-                room[..split].copy_from_slice(&front[..split]);
-                room[split..].copy_from_slice(&back[..count - split]);
-                audio.drain(..count);
+                copy(room);
                 if is_empty {
                     self.law = law;
                 }

@@ -187,6 +187,23 @@ impl Receiver {
         self.settings = settings;
     }
 
+    /// Reads a little of what the next datagram will need; the sum means nothing.
+    pub fn touch(&self) -> u64 {
+        let is_open = u64::from(matches!(self.expected, ExpectedSource::Any));
+        let others = u64::from(self.probation.is_empty()) + u64::from(self.undecodable);
+        let own = is_open + others + self.counters.played + self.notices.len() as u64;
+        let heard = self.heard.as_ref();
+        own ^ heard.map_or(0, |heard| {
+            u64::from(heard.has_audio) ^ u64::from(heard.id.ssrc.0) ^ heard.stream.touch()
+        })
+    }
+
+    /// The same of what lies in memory of its own.
+    pub fn touch_beyond(&self) -> u64 {
+        let heard = self.heard.as_ref();
+        heard.map_or(0, |heard| heard.stream.touch_beyond())
+    }
+
     /// Takes a datagram of the leg's RTP port; the first accepted one of a call starts its clock.
     pub fn handle_datagram(
         &mut self,

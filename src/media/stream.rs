@@ -108,6 +108,20 @@ impl Stream {
         self.reorder = Self::begin_order(&self.settings, first.arrival);
     }
 
+    /// Reads a little of what the next packet will need; the sum means nothing.
+    pub(crate) fn touch(&self) -> u64 {
+        let order = u64::from(self.reorder.has_begun()) + u64::from(self.rewind.iter().next().is_some());
+        let waits = u64::from(self.poll_timeout().is_some()) + u64::from(self.is_speech);
+        let figures = self.reception.received() ^ self.total.streams ^ self.total.lost_samples;
+        let clock = self.timeline.error().cast_unsigned();
+        order ^ waits ^ figures ^ clock ^ self.framer.touch()
+    }
+
+    /// The same of what lies in memory of its own.
+    pub(crate) fn touch_beyond(&self) -> u64 {
+        self.framer.touch_beyond()
+    }
+
     /// Whether the number belongs to the sequence heard so far.
     pub(crate) fn is_in_sequence(&self, sequence_number: u16) -> bool {
         let sequence = self.sequence.nearest(sequence_number);

@@ -64,6 +64,19 @@ impl Segmenter {
         }
     }
 
+    /// Reads a little of what the next frame will need; the sum means nothing.
+    pub fn touch(&self) -> u64 {
+        let position = self.position.map_or(0, |position| position.0);
+        position ^ self.verdicts.0 ^ self.withheld.len() as u64 ^ self.outputs.len() as u64
+    }
+
+    /// The same of what lies in memory of its own.
+    pub fn touch_beyond(&self) -> u64 {
+        let start = self.withheld.start().map_or(0, |start| start.0);
+        let put_out = self.put_out().map_or(0, |end| end.0);
+        start ^ put_out ^ u64::from(self.detector.touch().to_bits())
+    }
+
     /// Takes the next frame. One that starts later than the last input ended closes what is open;
     /// one that starts earlier is ignored.
     pub fn handle_frame(&mut self, frame: &Frame) {

@@ -22,6 +22,11 @@ pub trait VoiceActivity {
     /// Forgets everything heard: the next frame begins another stream.
     fn reset(&mut self);
 
+    /// Reads a little of its memory, so that the next frame finds it in the processor's cache; the sum means nothing.
+    fn touch(&self) -> f32 {
+        0.0
+    }
+
     /// What it remembers of the frames so far, for [`Self::recall`] in another process; nothing if it
     /// begins anew there.
     fn memory(&self) -> Vec<f32> {

@@ -1,4 +1,4 @@
-//! TLS is verified, proxies are passed through, connections are reused where that is asked for.
+//! TLS is verified, proxies are passed through, connections carry one part after the other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -166,52 +166,132 @@ async fn proxy_that_refuses_is_named() {
 }
 
 #[tokio::test]
-async fn connection_carries_the_next_part_if_that_is_asked_for() {
-    let script = |_, stream, log| async move {
+async fn connection_carries_the_next_part_unless_each_is_to_have_its_own() {
+    for (reuse, connections) in [(Some(Duration::from_secs(10)), 1), (None, 3)] {
+        let script = |_, stream, log| async move {
+            let mut peer = accept(stream, log).await;
+            while peer.serve("好").await {}
+        };
+        with_server(script, async |mut settings, log| {
+            settings.reuse = reuse;
+            let recogniser = Recogniser::new(Provider::new(settings).unwrap());
+            for _ in 0..3 {
+                let recognition = recogniser
+                    .recognise(complete(&speech(1)), |_| {})
+                    .await
+                    .unwrap();
+                assert_eq!(recognition.attempts, 1);
+            }
+            let seen = log.0.borrow();
+            assert_eq!((seen.connections, seen.audio.len()), (connections, 3));
+        })
+        .await;
+    }
+}
+
+/// What a service does with a second session on a connection.
+#[derive(Clone, Copy, Debug)]
+enum Second {
+    Closes,
+    Refuses,
+    Ignores,
+    AnswersForTheFirst,
+}
+
+#[tokio::test]
+async fn service_that_takes_one_session_on_a_connection_costs_no_part_no_alarm_and_is_remembered() {
+    use Second::{AnswersForTheFirst, Closes, Ignores, Refuses};
+    for second in [Closes, Refuses, Ignores, AnswersForTheFirst] {
+        let script = move |_, stream, log| async move {
+            let mut peer = accept(stream, log).await;
+            peer.serve("好").await;
+            if matches!(second, Closes) {
+                return;
+            }
+            if let Some(Ok(Message::Text(_))) = peer.socket.next().await {
+                peer.log.0.borrow_mut().refused += 1;
+                match second {
+                    Refuses => {
+                        let error =
+                            r#"{"resp_type":"ERROR","trace_id":"t","error_code":"SIS.0032"}"#;
+                        peer.say(error).await;
+                    }
+                    AnswersForTheFirst => peer.say(&result("不是")).await,
+                    Closes | Ignores => {}
+                }
+            }
+            peer.drain().await;
+        };
+        with_server(script, async |settings, log| {
+            let provider = Provider::new(settings).unwrap();
+            let recogniser = Recogniser::new(Arc::clone(&provider));
+            for _ in 0..4 {
+                let recognised = recogniser.recognise(complete(&speech(1)), |_| {}).await;
+                let recognised = recognised.unwrap();
+                assert_eq!((&*recognised.text, recognised.attempts), ("好", 1));
+            }
+            let seen = log.0.borrow();
+            assert_eq!(seen.connections, 4, "{second:?}");
+            let tried = usize::from(!matches!(second, Closes));
+            assert_eq!(seen.refused, tried, "{second:?}");
+            let status = provider.status();
+            assert!(status.available, "{second:?}");
+            assert_eq!((status.sessions, status.replays), (4, 0), "{second:?}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn text_of_the_session_before_is_no_text_of_the_next_part() {
+    // It comes late: after the second session was taken.
+    let script = |n, stream, log| async move {
         let mut peer = accept(stream, log).await;
-        while peer.serve("好").await {}
-    };
-    with_server(script, async |mut settings, log| {
-        settings.reuse = Some(Duration::from_secs(10));
-        let recogniser = Recogniser::new(Provider::new(settings).unwrap());
-        for _ in 0..3 {
-            let recognition = recogniser
-                .recognise(complete(&speech(1)), |_| {})
-                .await
-                .unwrap();
-            assert_eq!(recognition.attempts, 1);
+        peer.serve("甲的话").await;
+        if n > 0 {
+            return peer.drain().await;
         }
-        let seen = log.0.borrow();
-        assert_eq!((seen.connections, seen.audio.len()), (1, 3));
+        while let Some(Ok(message)) = peer.socket.next().await {
+            if let Message::Text(command) = message
+                && command.contains("START")
+            {
+                peer.say(r#"{"resp_type":"START","trace_id":"trace-8"}"#)
+                    .await;
+                peer.say(&result("还是甲的话")).await;
+            }
+        }
+    };
+    with_server(script, async |settings, log| {
+        let recogniser = Recogniser::new(Provider::new(settings).unwrap());
+        for _ in 0..2 {
+            let recognised = recogniser.recognise(complete(&speech(1)), |_| {}).await;
+            assert_eq!(recognised.unwrap().text, "甲的话");
+        }
+        assert_eq!(log.0.borrow().connections, 2);
     })
     .await;
 }
 
 #[tokio::test]
-async fn idle_connection_that_ended_or_serves_once_only_costs_no_part() {
-    // One service goes away after its session, the other one refuses a second START.
-    for refuses in [false, true] {
-        let script = move |_, stream, log| async move {
-            let mut peer = accept(stream, log).await;
-            peer.serve("好").await;
-            if refuses {
-                let next = peer.socket.next().await;
-                assert!(matches!(next, Some(Ok(Message::Text(_)))), "{next:?}");
-                let error = r#"{"resp_type":"ERROR","trace_id":"t","error_code":"SIS.0032"}"#;
-                peer.say(error).await;
-                peer.drain().await;
-            }
-        };
-        with_server(script, async |mut settings, _| {
-            settings.reuse = Some(Duration::from_secs(10));
-            let recogniser = Recogniser::new(Provider::new(settings).unwrap());
-            for _ in 0..2 {
-                let recognised = recogniser.recognise(complete(&speech(1)), |_| {}).await;
-                assert_eq!(recognised.unwrap().text, "好");
-            }
-        })
-        .await;
-    }
+async fn idle_connection_goes_when_another_worker_needs_its_place() {
+    let script = |_, stream, log| async move {
+        let mut peer = accept(stream, log).await;
+        while peer.serve("好").await {}
+        peer.log.0.borrow_mut().refused += 1;
+    };
+    with_server(script, async |mut settings, log| {
+        settings.quota.max_sessions = 1;
+        let provider = Provider::new(settings).unwrap();
+        for _ in 0..3 {
+            let worker = Recogniser::new(Arc::clone(&provider));
+            let recognised = worker.recognise(complete(&speech(1)), |_| {}).await;
+            assert_eq!(recognised.unwrap().text, "好");
+        }
+        while log.0.borrow().refused < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -228,8 +308,7 @@ async fn pings_of_the_service_are_answered_while_nothing_is_said() {
         peer.socket.close(None).await.unwrap();
         peer.log.0.borrow_mut().sizes.push(0);
     };
-    with_server(script, async |mut settings, log| {
-        settings.reuse = Some(Duration::from_secs(10));
+    with_server(script, async |settings, log| {
         let recogniser = Recogniser::new(Provider::new(settings).unwrap());
         recogniser
             .recognise(complete(&speech(1)), |_| {})

@@ -166,7 +166,7 @@ impl VirtualCalls {
             .map(|call| {
                 (
                     call.key(),
-                    call.save(restart.depth, self.now).to_bytes().unwrap(),
+                    call.save(restart.depth, self.now).to_bytes(Vec::new()).unwrap(),
                 )
             })
             .collect();

@@ -44,12 +44,13 @@ pub enum SavedCallError {
 }
 
 impl SavedCall {
-    /// The call in bytes. Another version of the program may not be able to read them.
+    /// The call in bytes, in place of what is in `buffer`. Another version of the program may not be able to read them.
     ///
     /// # Errors
     /// When there is no memory for them.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, SavedCallError> {
-        Ok(postcard::to_stdvec(self)?)
+    pub fn to_bytes(&self, mut buffer: Vec<u8>) -> Result<Vec<u8>, SavedCallError> {
+        buffer.clear();
+        Ok(postcard::to_extend(self, buffer)?)
     }
 
     /// The call again.

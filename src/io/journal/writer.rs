@@ -24,6 +24,9 @@ use crate::io::claim::Claim;
 /// How often old lines are looked for while nothing is written.
 const TRIM_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How often they are looked for while lines are written.
+const BUSY_TRIM_INTERVAL: Duration = Duration::from_secs(1);
+
 /// What the publisher asks for.
 #[derive(Debug)]
 pub(in crate::io) enum Request {
@@ -188,6 +191,7 @@ struct Writer {
 impl Writer {
     fn run(&mut self, requests: &Receiver<Request>, replies: &mpsc::Sender<Answer>) {
         self.trim();
+        let mut trimmed = Instant::now();
         loop {
             match requests.recv_timeout(TRIM_INTERVAL) {
                 Ok(Request::Write { first_seq, records }) => {
@@ -195,7 +199,10 @@ impl Writer {
                     if replies.blocking_send(answer).is_err() {
                         return;
                     }
-                    self.trim();
+                    if trimmed.elapsed() >= BUSY_TRIM_INTERVAL {
+                        trimmed = Instant::now();
+                        while self.trim() {}
+                    }
                 }
                 Ok(Request::Outage) => self.mark_outage(),
                 Ok(Request::Mended) => self.unmark_outage(),

@@ -11,7 +11,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
-use crate::call::switchboard::PortIndex;
+use crate::call::switchboard::{GROUP, PortIndex};
 
 /// Largest datagram that can be audio: beyond any MTU that carries RTP. Longer ones arrive cut and
 /// are refused.
@@ -30,6 +30,15 @@ pub(super) struct Intake {
     places: BTreeMap<u16, usize>,
     ready: Vec<epoll::Event>,
     datagram: [u8; DATAGRAM_BYTES],
+}
+
+/// Who wants what has come.
+pub(super) trait Listener {
+    /// There is something on these ports; it follows.
+    fn anticipate(&self, ports: [Option<PortIndex>; GROUP]);
+
+    /// A datagram from the port of that index and number.
+    fn take(&mut self, port: PortIndex, number: u16, source: SocketAddr, bytes: &[u8]);
 }
 
 /// A socket and the switchboard's name for its port.
@@ -76,11 +85,8 @@ impl Intake {
         self.port(number).map(|port| port.index)
     }
 
-    /// Takes what has come, a tick's share of each socket.
-    pub(super) fn drain(
-        &mut self,
-        mut take: impl FnMut(PortIndex, u16, SocketAddr, &[u8]),
-    ) -> io::Result<()> {
+    /// Has what has come taken, a tick's share of each socket.
+    pub(super) fn drain(&mut self, listener: &mut impl Listener) -> io::Result<()> {
         for most in ROUNDS {
             self.ready.clear();
             match epoll::wait(&self.epoll, spare_capacity(&mut self.ready), Some(&NO_WAIT)) {
@@ -88,11 +94,16 @@ impl Intake {
                 Ok(_) => {}
                 Err(error) => return Err(error.into()),
             }
-            for event in &self.ready {
-                let place = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
-                if let Some(port) = self.ports.get(place) {
+            for group in self.ready.chunks(GROUP) {
+                let mut ports = [None; GROUP];
+                for (port, event) in ports.iter_mut().zip(group) {
+                    let place = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
+                    *port = self.ports.get(place);
+                }
+                listener.anticipate(ports.map(|port| port.map(|port| port.index)));
+                for port in ports.into_iter().flatten() {
                     port.read(most, &mut self.datagram, |source, bytes| {
-                        take(port.index, port.number, source, bytes);
+                        listener.take(port.index, port.number, source, bytes);
                     });
                 }
             }

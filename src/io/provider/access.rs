@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Settings, SettingsError};
+use crate::asr::failure::Failure;
 use crate::asr::session;
 use crate::asr::verdict::Verdict;
 use crate::event::GapReason;
@@ -21,6 +22,8 @@ pub(in crate::io) struct Access {
     /// The same without a hot-word table, and whether it is in use.
     plain_session: Arc<session::Settings>,
     is_plain: AtomicBool,
+    /// The service takes one session on a connection.
+    is_single: AtomicBool,
 }
 
 impl Access {
@@ -37,6 +40,7 @@ impl Access {
                 ..settings.session.clone()
             }),
             is_plain: AtomicBool::new(settings.session.vocabulary_id.is_none()),
+            is_single: AtomicBool::new(false),
             authenticator: Authenticator::new(
                 settings.credentials.clone(),
                 settings.endpoint.clone(),
@@ -53,6 +57,18 @@ impl Access {
             true => &self.plain_session,
             false => &self.session,
         })
+    }
+
+    /// Whether a connection may carry several sessions, one after the other.
+    pub(in crate::io) fn takes_several(&self) -> bool {
+        !self.is_single.load(Ordering::Relaxed)
+    }
+
+    /// It may not, as this shows.
+    pub(super) fn note_single(&self, failure: &Failure) {
+        if !self.is_single.swap(true, Ordering::Relaxed) {
+            tracing::info!(%failure, "the recogniser takes one session on a connection; each part has its own from now on");
+        }
     }
 
     /// A hot-word table that was deleted must not cost a word.

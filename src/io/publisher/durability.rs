@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// How long the first line of a batch waits for others: what a commit may add to the delay of a text.
-const GATHER_TIME: Duration = Duration::from_millis(20);
+const GATHER_TIME: Duration = Duration::from_millis(40);
 
 /// Lines that are written without waiting for more, and at most at a time.
 const BATCH_LINES: u64 = 512;
@@ -245,14 +245,14 @@ mod tests {
     fn lines_are_gathered_and_released_when_they_are_written() {
         let now = Instant::now();
         let mut durability = with_lines(3, now);
-        assert_eq!(durability.next_write(OLDEST, now + ms(19)), None);
-        assert_eq!(durability.poll_timeout(), Some(now + ms(20)));
-        assert_eq!(durability.next_write(OLDEST, now + ms(20)), Some(0..3));
+        assert_eq!(durability.next_write(OLDEST, now + ms(39)), None);
+        assert_eq!(durability.poll_timeout(), Some(now + ms(40)));
+        assert_eq!(durability.next_write(OLDEST, now + ms(40)), Some(0..3));
         durability.handle_line(now + ms(21));
         assert_eq!(durability.released_seq(), 0);
         assert_eq!(durability.handle_written(Written::Safe, now + ms(22)), None);
         assert_eq!(durability.released_seq(), 3);
-        assert_eq!(durability.next_write(OLDEST, now + ms(41)), Some(3..4));
+        assert_eq!(durability.next_write(OLDEST, now + ms(61)), Some(3..4));
     }
 
     #[test]
@@ -262,14 +262,14 @@ mod tests {
         assert_eq!(durability.next_write(OLDEST, now), Some(0..512));
         assert_eq!(durability.handle_written(Written::Safe, now), None);
         assert_eq!(durability.next_write(OLDEST, now), None);
-        assert_eq!(durability.next_write(OLDEST, now + ms(20)), Some(512..600));
+        assert_eq!(durability.next_write(OLDEST, now + ms(40)), Some(512..600));
     }
 
     #[test]
     fn failed_write_releases_lines_is_told_once_and_tried_again() {
         let now = Instant::now();
         let mut durability = with_lines(2, now);
-        let mut now = now + ms(20);
+        let mut now = now + ms(40);
         assert_eq!(durability.next_write(OLDEST, now), Some(0..2));
         let change = durability.handle_written(Written::Failed, now);
         assert_eq!((change, durability.released_seq()), (Some(Change::Lost), 2));
@@ -291,7 +291,7 @@ mod tests {
     fn disk_that_hangs_holds_readers_up_for_two_seconds() {
         let now = Instant::now();
         let mut durability = with_lines(1, now);
-        let now = now + ms(20);
+        let now = now + ms(40);
         assert_eq!(durability.next_write(OLDEST, now), Some(0..1));
         assert_eq!(durability.poll_timeout(), Some(now + ms(2000)));
         assert_eq!(durability.handle_timeout(now + ms(1999)), None);
@@ -322,7 +322,7 @@ mod tests {
     fn outage_ends_under_constant_traffic() {
         let now = Instant::now();
         let mut durability = with_lines(1, now);
-        durability.next_write(OLDEST, now + ms(20));
+        durability.next_write(OLDEST, now + ms(40));
         durability.handle_written(Written::Failed, now);
         let now = now + ms(1000);
         assert_eq!(durability.next_write(OLDEST, now), Some(0..1));
@@ -345,14 +345,14 @@ mod tests {
     fn another_journal_begins_after_what_went_out() {
         let now = Instant::now();
         let mut durability = with_lines(5, now);
-        durability.next_write(OLDEST, now + ms(20));
+        durability.next_write(OLDEST, now + ms(40));
         durability.handle_line(now);
         let change = durability.handle_written(Written::Renumbered(3), now);
         assert_eq!(change, Some(Change::Mended { missing: 6 }));
         assert_eq!((durability.next_seq(), durability.released_seq()), (6, 6));
 
         durability.handle_line(now);
-        durability.next_write(OLDEST, now + ms(20));
+        durability.next_write(OLDEST, now + ms(40));
         durability.handle_written(Written::Renumbered(100), now);
         assert_eq!(
             (durability.next_seq(), durability.released_seq()),

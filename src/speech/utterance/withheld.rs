@@ -28,7 +28,6 @@ impl Withheld {
         self.frames.iter()
     }
 
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.frames.len()
     }

@@ -96,6 +96,10 @@ impl VoiceActivity for Network {
         *self = Self::new();
     }
 
+    fn touch(&self) -> f32 {
+        self.features.touch() + self.state[0] + self.state[UNITS / 2] + self.state[UNITS - 1]
+    }
+
     fn memory(&self) -> Vec<f32> {
         let mut memory = self.features.memory();
         memory.extend(self.state);
