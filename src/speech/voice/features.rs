@@ -53,7 +53,8 @@ impl Features {
 
     /// Reads a little of every line of it.
     pub(super) fn touch(&self) -> f32 {
-        self.overlap.iter().step_by(16).sum::<f32>() + self.peak
+        let lines = self.overlap.iter().chain(&self.usual).step_by(16);
+        lines.sum::<f32>() + self.peak
     }
 
     /// Takes a frame that nobody asks about, of this mean power.
