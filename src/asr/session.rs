@@ -205,7 +205,8 @@ impl Session {
     /// Whether words, or their end, are those of somebody else: they come before START is answered, or under the other
     /// trace, unless the service has one for the whole connection.
     fn is_of_session_before(&self, message: &ServerMessage) -> bool {
-        let (ServerMessage::Result { trace_id, .. } | ServerMessage::End { trace_id, .. }) = message
+        let (ServerMessage::Result { trace_id, .. } | ServerMessage::End { trace_id, .. }) =
+            message
         else {
             return false;
         };

@@ -24,6 +24,7 @@ use crate::event::{EndReason, GapReason, Metadata, Role, RoleSource};
 use crate::media::admission::{admission, foreign_sound, is_rtcp};
 use crate::media::receiver::{self, ExpectedSource};
 use crate::speech::voice;
+pub use refusal::OVERLOAD_OVER;
 pub use registration::RegisterError;
 pub use resumption::{Hindrance, News, Resumed};
 
@@ -245,6 +246,9 @@ impl Switchboard {
         self.with_call(key, now, |call, outbox| {
             call.handle_update(update, outbox, now)
         });
+        if self.call(key).is_some() {
+            self.note_news(key.slot as usize, News::Pressing);
+        }
     }
 
     /// A call is over.
@@ -502,7 +506,7 @@ impl Switchboard {
     fn insert(&mut self, call: Call) {
         let slot = call.key().slot as usize;
         self.deadlines[slot] = call.poll_timeout();
-        self.note_news(slot, News::BeganOrEnded);
+        self.note_news(slot, News::Pressing);
         self.calls[slot] = Some(call);
     }
 

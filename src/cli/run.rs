@@ -133,7 +133,7 @@ async fn supervise(
     let mut workers = Vec::new();
     let (state, found) = CallState::open(config)?;
     let taped = Arc::new(state.taped());
-    let pressure = Pressure::default();
+    let (pressure, shedding) = (Pressure::default(), Pressure::default());
     let (audio, parts) = CallAudio::open(config, &provider, &publisher, &pressure)?;
     let found = if audio.is_kept() {
         spool::reunite(found, parts, history.as_ref())
@@ -154,6 +154,7 @@ async fn supervise(
             spool: audio.spool(),
             workers: shared_by,
             pressure: pressure.clone(),
+            shedding: shedding.clone(),
         };
         let provider = Arc::clone(&provider);
         let make = move || Recogniser::new(provider);

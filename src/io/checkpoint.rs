@@ -37,10 +37,10 @@ pub struct Rhythm {
 }
 
 impl Rhythm {
-    /// What is younger than the oldest state is on the tape ([`crate::io::tape`]), which goes back two seconds at least.
+    /// What is younger than the oldest state is on the tape ([`crate::io::tape`]), which goes back three seconds at least.
     pub const WITH_TAPE: Self = Self {
-        round: Duration::from_millis(400),
-        quiet: Duration::from_millis(800),
+        round: Duration::from_millis(600),
+        quiet: Duration::from_millis(1_200),
     };
 
     /// What is younger is lost by a crash.
@@ -177,7 +177,7 @@ impl Checkpoints {
         }
         self.next_slot = self.next_slot.max(due);
         let may_press = now.saturating_duration_since(self.written_at) >= URGENT_PAUSE;
-        let urgent: Vec<_> = calls.begun_or_ended().filter(|_| may_press).collect();
+        let urgent: Vec<_> = calls.pressing_slots().filter(|_| may_press).collect();
         let is_pressing = !urgent.is_empty();
         for slot in urgent {
             self.save(calls, slot, Depth::Checkpoint, now);

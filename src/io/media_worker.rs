@@ -36,10 +36,10 @@ use crate::call::feedback;
 use crate::call::label::PartLabel;
 use crate::call::overload::Shedding;
 use crate::call::part::Outcome;
-use crate::call::switchboard::{GROUP, Line, PortIndex, Settings, Switchboard};
+use crate::call::switchboard::{GROUP, Line, OVERLOAD_OVER, PortIndex, Settings, Switchboard};
 use crate::call::{Output, PartKey, WallClock};
 use crate::config::file;
-use crate::event::GapReason;
+use crate::event::{Body, Event, GapReason};
 use crate::io::assignment::Share;
 use crate::io::checkpoint::{self, Checkpoints, FoundCall, Rhythm};
 use crate::io::checkpoint_store::CheckpointStore;
@@ -85,6 +85,8 @@ pub struct Assignment {
     pub workers: NonZeroUsize,
     /// Where it says that it is short of time.
     pub pressure: Pressure,
+    /// Where it says that it sheds something.
+    pub shedding: Pressure,
 }
 
 /// A running worker.
@@ -204,6 +206,7 @@ fn set_up(
         farewells: Farewells::default(),
         meter: Meter::new(),
         pressure: assignment.pressure,
+        shedding: assignment.shedding,
         draining: None,
         is_handing_over: false,
         pulse: Arc::default(),
@@ -237,6 +240,7 @@ struct Worker {
     farewells: Farewells,
     meter: Meter,
     pressure: Pressure,
+    shedding: Pressure,
     draining: Option<Instant>,
     is_handing_over: bool,
     pulse: Arc<AtomicU64>,
@@ -284,7 +288,9 @@ impl Worker {
         }
         if self.switchboard.overload().is_due(now) {
             self.switchboard.handle_usage(thread_time(), now);
-            self.pressure.note(self.defers_speech());
+            let shedding = self.switchboard.overload().shedding();
+            self.pressure.note(shedding == Shedding::Speech);
+            self.shedding.note(shedding != Shedding::Nothing);
         }
         if now >= self.next_stray_report {
             self.next_stray_report = now + STRAY_REPORT_INTERVAL;
@@ -354,7 +360,7 @@ impl Worker {
         while let Some(output) = self.switchboard.poll_output() {
             match output {
                 Output::Publish(event) => {
-                    if self.is_known(&event) {
+                    if self.is_known(&event) || self.is_true_of_us_only(&event) {
                         continue;
                     }
                     self.farewells.note(&event);
@@ -384,6 +390,12 @@ impl Worker {
                 Output::Heard { .. } => {}
             }
         }
+    }
+
+    /// Whether the event says that something is over which still goes on in another worker.
+    fn is_true_of_us_only(&self, event: &Event) -> bool {
+        let is_over = matches!(&event.body, Body::Error { code, .. } if *code == OVERLOAD_OVER);
+        is_over && self.shedding.is_high()
     }
 
     /// Has a part recognised from its first word on; while there is too much to do it waits on disk
@@ -464,7 +476,8 @@ impl Listener for Ear<'_> {
     }
 
     fn take(&mut self, port: PortIndex, number: u16, source: SocketAddr, bytes: &[u8]) {
-        self.switchboard.handle_datagram(port, source, bytes, self.now);
+        self.switchboard
+            .handle_datagram(port, source, bytes, self.now);
         if let Some(tape) = &mut self.tape
             && self.switchboard.call_on(port).is_some()
         {

@@ -1,4 +1,4 @@
-//! Whether a media worker is short of time, for those who can wait.
+//! Whether any media worker is in a state that others must know of: short of time, or shedding.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,18 +6,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// One worker's word among all; a clone is another worker's.
 #[derive(Debug, Default)]
 pub struct Pressure {
-    /// Workers that are short of time.
+    /// Workers that are in it.
     all: Arc<AtomicUsize>,
-    is_short: bool,
+    is_ours: bool,
 }
 
 impl Pressure {
-    /// Takes note of whether this worker is short of time.
-    pub fn note(&mut self, is_short: bool) {
-        if std::mem::replace(&mut self.is_short, is_short) == is_short {
+    /// Takes note of whether this worker is in it.
+    pub fn note(&mut self, is_ours: bool) {
+        if std::mem::replace(&mut self.is_ours, is_ours) == is_ours {
             return;
         }
-        if is_short {
+        if is_ours {
             self.all.fetch_add(1, Ordering::Relaxed);
         } else {
             self.all.fetch_sub(1, Ordering::Relaxed);
@@ -34,7 +34,7 @@ impl Clone for Pressure {
     fn clone(&self) -> Self {
         Self {
             all: Arc::clone(&self.all),
-            is_short: false,
+            is_ours: false,
         }
     }
 }
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_high_while_any_worker_is_short_of_time() {
+    fn is_high_while_any_worker_says_so() {
         let pressure = Pressure::default();
         let (mut one, mut other) = (pressure.clone(), pressure.clone());
         one.note(true);

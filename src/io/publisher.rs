@@ -30,7 +30,7 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use tracing::{debug, error, info};
 
 use crate::config::file;
@@ -44,10 +44,6 @@ use hub::Hub;
 
 /// Events on their way to the publisher; a full queue drops the newest, counts it and says so in an `error` line.
 const QUEUE_EVENTS: usize = 65_536;
-
-/// After it has taken events the publisher lets so much time pass: who posts one meanwhile need not wake it. Lines that
-/// are journaled wait longer for each other.
-const REST: Duration = Duration::from_millis(5);
 
 /// How long readers have for the last lines when the daemon stops.
 const CLOSING_TIME: Duration = Duration::from_secs(3);
@@ -185,21 +181,19 @@ async fn serve(
     let mut readers = JoinSet::new();
     let mut batch = Vec::new();
     let mut is_stopping = false;
-    let rest = sleep(Duration::ZERO);
-    tokio::pin!(rest);
     while !is_stopping || !desk.is_settled() {
-        let may_take = rest.is_elapsed() && desk.room() > 0 && !is_stopping;
+        // While lines wait for others, the others wait in the queue: who posts them need not wake anybody.
+        let may_take = desk.room() > 0 && !is_stopping && !desk.is_gathering();
         tokio::select! {
             taken = events.recv_many(&mut batch, desk.room()), if may_take => {
                 is_stopping = taken == 0;
-                // A full batch is not all there is.
-                if !is_stopping && batch.len() < desk.room() {
-                    rest.as_mut().reset(Instant::now() + REST);
-                }
                 desk.number(&mut batch);
             }
-            () = &mut rest, if !rest.is_elapsed() => {}
-            () = desk.journal_moved() => {}
+            () = desk.journal_moved() => {
+                let posted = std::iter::from_fn(|| events.try_recv().ok());
+                batch.extend(posted.take(desk.room()));
+                desk.number(&mut batch);
+            }
             stream = door.client() => admit(&hub, stream, &mut readers),
             Some(_) = readers.join_next() => {}
         }

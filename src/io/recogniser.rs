@@ -238,7 +238,9 @@ impl<F: FnMut(News)> Part<'_, F> {
         if !is_begun {
             self.begin_session();
         }
-        self.run_on(fresh).await.map_err(|broken| self.judge(broken))
+        self.run_on(fresh)
+            .await
+            .map_err(|broken| self.judge(broken))
     }
 
     fn begin_session(&mut self) {

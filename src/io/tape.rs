@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use crate::io::checkpoint;
 
 /// Pieces of a tape: the one that is written, and those that are older than it.
-const REELS: usize = 3;
+const REELS: usize = 4;
 
 /// What one reel holds. Together those before the newest go back much further than a checkpoint does.
 const REEL: Duration = Duration::from_secs(1);
@@ -178,11 +178,11 @@ mod tests {
     }
 
     #[test]
-    fn tape_holds_the_last_two_seconds_and_no_more_than_three() {
+    fn tape_holds_the_last_three_seconds_and_no_more_than_four() {
         let folder = tempfile::tempdir().unwrap();
         let mut tape = Tape::open(folder.path(), 0).unwrap();
         let zero = tape.begun;
-        for tick in 0..2_000 {
+        for tick in 0..3_000 {
             let at = zero + Duration::from_millis(5 * tick);
             tape.note(at, 20_000, source(), &tick.to_be_bytes());
             tape.write(at);
@@ -193,8 +193,8 @@ mod tests {
             .map(|taped| u64::from_be_bytes(taped.bytes.clone().try_into().unwrap()))
             .collect();
         let first = numbers[0];
-        assert_eq!(numbers, (first..2_000).collect::<Vec<_>>());
-        assert!((1_400..=1_600).contains(&first), "{first}");
+        assert_eq!(numbers, (first..3_000).collect::<Vec<_>>());
+        assert!((2_200..=2_400).contains(&first), "{first}");
     }
 
     #[test]

@@ -61,8 +61,11 @@ struct Partial {
 #[derive(Debug)]
 struct Past {
     law: Law,
+    /// A ring.
     g711: [u8; MAX_CONTEXT],
-    /// How many of them, at the end, there are.
+    /// Where the next sample goes, and the oldest one is.
+    next: usize,
+    /// How many there are.
     len: usize,
 }
 
@@ -85,6 +88,7 @@ impl Framer {
             past: Past {
                 law,
                 g711: [g711::silence(law); MAX_CONTEXT],
+                next: 0,
                 len: 0,
             },
             is_finished: false,
@@ -95,7 +99,12 @@ impl Framer {
     pub(crate) fn touch(&self) -> u64 {
         let frame = &self.frame;
         let past = &self.past.g711;
-        let ends = [frame.g711[0], frame.g711[FRAME_SAMPLES - 1], past[0], past[MAX_CONTEXT / 2]];
+        let ends = [
+            frame.g711[0],
+            frame.g711[FRAME_SAMPLES - 1],
+            past[0],
+            past[MAX_CONTEXT / 2],
+        ];
         let lens = self.audio.len() + self.runs.len() + self.hole + frame.len + self.past.len;
         self.position.0 ^ lens as u64 ^ ends.into_iter().map(u64::from).sum::<u64>()
     }
@@ -293,13 +302,17 @@ impl Past {
             self.law = law;
         }
         let new = &samples[samples.len().saturating_sub(MAX_CONTEXT)..];
-        self.g711.copy_within(new.len().., 0);
-        self.g711[MAX_CONTEXT - new.len()..].copy_from_slice(new);
+        let (ahead, around) = new.split_at(new.len().min(MAX_CONTEXT - self.next));
+        self.g711[self.next..][..ahead.len()].copy_from_slice(ahead);
+        self.g711[..around.len()].copy_from_slice(around);
+        self.next = (self.next + new.len()) % MAX_CONTEXT;
         self.len = (self.len + new.len()).min(MAX_CONTEXT);
     }
 
     fn decode<'a>(&self, pcm: &'a mut [i16; MAX_CONTEXT]) -> &'a [i16] {
-        g711::decode(self.law, &self.g711, pcm);
+        let (newer, older) = self.g711.split_at(self.next);
+        g711::decode(self.law, older, pcm);
+        g711::decode(self.law, newer, &mut pcm[older.len()..]);
         &pcm[MAX_CONTEXT - self.len..]
     }
 }

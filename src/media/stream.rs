@@ -110,7 +110,8 @@ impl Stream {
 
     /// Reads a little of what the next packet will need; the sum means nothing.
     pub(crate) fn touch(&self) -> u64 {
-        let order = u64::from(self.reorder.has_begun()) + u64::from(self.rewind.iter().next().is_some());
+        let order =
+            u64::from(self.reorder.has_begun()) + u64::from(self.rewind.iter().next().is_some());
         let waits = u64::from(self.poll_timeout().is_some()) + u64::from(self.is_speech);
         let figures = self.reception.received() ^ self.total.streams ^ self.total.lost_samples;
         let clock = self.timeline.error().cast_unsigned();

@@ -166,7 +166,9 @@ impl VirtualCalls {
             .map(|call| {
                 (
                     call.key(),
-                    call.save(restart.depth, self.now).to_bytes(Vec::new()).unwrap(),
+                    call.save(restart.depth, self.now)
+                        .to_bytes(Vec::new())
+                        .unwrap(),
                 )
             })
             .collect();

@@ -8,6 +8,9 @@ use super::Switchboard;
 use crate::call::conversation::CallSpec;
 use crate::call::overload::{Overload, Refusal, Shedding};
 
+/// The code of the line that says that a worker sheds nothing any more.
+pub const OVERLOAD_OVER: &str = "overload_over";
+
 impl Switchboard {
     /// It is one of so many, which share what the settings allow to all.
     pub fn share_with(&mut self, workers: NonZeroUsize) {
@@ -32,7 +35,7 @@ impl Switchboard {
         };
         let percent = self.overload.load().percent();
         let code = match shedding {
-            Shedding::Nothing => "overload_over",
+            Shedding::Nothing => OVERLOAD_OVER,
             Shedding::Calls | Shedding::Speech => "overload",
         };
         let message = format!("a media worker is at {percent} % of its capacity: {shedding}");

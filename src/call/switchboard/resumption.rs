@@ -36,14 +36,14 @@ pub enum News {
     None,
     /// It went on.
     WentOn,
-    /// It came, began or ended: a restart now had better know.
-    BeganOrEnded,
+    /// It came, began or ended, or somebody told of it: a restart now had better know.
+    Pressing,
 }
 
 impl News {
     pub(super) const fn of(is_other_phase: bool) -> Self {
         if is_other_phase {
-            Self::BeganOrEnded
+            Self::Pressing
         } else {
             Self::WentOn
         }
@@ -125,22 +125,22 @@ impl Switchboard {
     /// The call in a slot was saved.
     pub fn forget_news(&mut self, slot: usize) {
         if let Some(news) = self.news.get_mut(slot) {
-            self.pressing -= usize::from(*news == News::BeganOrEnded);
+            self.pressing -= usize::from(*news == News::Pressing);
             *news = News::None;
         }
     }
 
     /// The slots in which a call came, began or ended since it was saved.
-    pub fn begun_or_ended(&self) -> impl Iterator<Item = usize> + '_ {
+    pub fn pressing_slots(&self) -> impl Iterator<Item = usize> + '_ {
         let slots = (0..).zip(&self.news);
         slots
-            .filter_map(|(slot, &news)| (news == News::BeganOrEnded).then_some(slot))
+            .filter_map(|(slot, &news)| (news == News::Pressing).then_some(slot))
             .take(self.pressing)
     }
 
     pub(super) fn note_news(&mut self, slot: usize, news: News) {
         let known = &mut self.news[slot];
-        self.pressing += usize::from(news > *known && news == News::BeganOrEnded);
+        self.pressing += usize::from(news > *known && news == News::Pressing);
         *known = news.max(*known);
     }
 

@@ -150,6 +150,11 @@ impl Desk {
         usize::try_from(room).map_or(MAX_BATCH, |room| room.min(MAX_BATCH))
     }
 
+    /// Whether lines wait for others to be written with.
+    pub(super) fn is_gathering(&self) -> bool {
+        self.durability.is_gathering(Instant::now())
+    }
+
     /// Whether readers may have every line.
     pub(super) const fn is_settled(&self) -> bool {
         self.durability.withheld() == 0

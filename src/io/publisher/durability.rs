@@ -192,6 +192,12 @@ impl Durability {
         self.next_seq - self.released_seq
     }
 
+    /// Whether lines wait for others, and it is not yet time to write them. Where they go out without the journal, none
+    /// waits.
+    pub(super) fn is_gathering(&self, now: Instant) -> bool {
+        !self.is_free() && self.gathered_at().is_some_and(|at| now < at)
+    }
+
     fn gathered_at(&self) -> Option<Instant> {
         self.gathering_since.map(|since| since + GATHER_TIME)
     }
