@@ -190,7 +190,7 @@ impl Checkpoints {
         }
         self.written_at = now;
         let is_changed = std::mem::take(&mut self.is_changed);
-        Some(is_changed.then(|| self.to_bytes(Vec::new())).flatten())
+        Some(is_changed.then(|| self.write_out(Vec::new())).flatten())
     }
 
     /// Saves every call with all that belongs to it, for the process that goes on at once.
@@ -209,7 +209,7 @@ impl Checkpoints {
                 .collect::<Vec<_>>()
         };
         let audio = calls.calls().flat_map(of_call).collect();
-        self.to_bytes(audio)
+        self.write_out(audio)
     }
 
     /// A call that nothing happened to is not saved again, and one in which nobody speaks not often.
@@ -247,7 +247,7 @@ impl Checkpoints {
         }
     }
 
-    fn to_bytes(&mut self, audio: Vec<(Arc<str>, KeptAudio)>) -> Option<Vec<u8>> {
+    fn write_out(&mut self, audio: Vec<(Arc<str>, KeptAudio)>) -> Option<Vec<u8>> {
         let checkpoint = Checkpoint {
             layout: LAYOUT,
             clock: Clock::now(self.boot.clone()),
