@@ -52,7 +52,8 @@ fn forgetful_service() -> Recogniser {
 fn tokens_of_seconds_cost_no_word_and_few_fetches() {
     let service = forgetful_service();
     let address = service.endpoint().replace("ws://", "");
-    let asr = format!("endpoint = \"ws://{address}\"");
+    // Each part has its handshake.
+    let asr = format!("endpoint = \"ws://{address}\"\nkeep-connection-ms = 0");
     let identity = format!(
         "[asr.iam]\nendpoint = \"http://{address}\"\ndomain = \"d\"\nuser = \"u\"\n\
          password-file = \"password\"\nproject = \"x\"\n"
