@@ -157,10 +157,17 @@ impl Provider {
         (is_fit && !self.is_crowded()).then(|| Place::new(Arc::clone(&self.idle), patience))
     }
 
-    /// A connection that carried a session well has not taken another one. That it ended in between happens; a service
-    /// that refuses, or says nothing, gets a connection for each session from now on.
+    /// A connection that carried a session well has not taken another one. That it ended in between happens, and a full
+    /// quota or a token that has expired refuses a new one as well; a service that refuses for another reason, or says
+    /// nothing, gets a connection for each session from now on.
     pub(super) fn note_unfit(&self, connection: &Connection, failure: &Failure) {
-        if !matches!(failure, Failure::Closed { .. } | Failure::Broken(_)) {
+        let refuses = matches!(failure, Failure::Service(_))
+            && matches!(Verdict::of(failure), Verdict::GiveUp(_));
+        let makes_no_sense = matches!(
+            failure,
+            Failure::EndedEarly(_) | Failure::Malformed(_) | Failure::Silent(_)
+        );
+        if refuses || makes_no_sense {
             connection.access.note_single(failure);
         }
     }

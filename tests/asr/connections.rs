@@ -243,6 +243,31 @@ async fn service_that_takes_one_session_on_a_connection_costs_no_part_no_alarm_a
 }
 
 #[tokio::test]
+async fn quota_that_is_full_for_a_second_session_does_not_make_connections_single() {
+    let script = |_, stream, log: super::support::Log| async move {
+        let mut peer = accept(stream, log).await;
+        peer.serve("好").await;
+        let is_first_time = peer.log.0.borrow().refused == 0;
+        if is_first_time && matches!(peer.socket.next().await, Some(Ok(Message::Text(_)))) {
+            peer.log.0.borrow_mut().refused += 1;
+            peer.say(r#"{"resp_type":"ERROR","trace_id":"t","error_code":"SIS.0312"}"#)
+                .await;
+            return peer.drain().await;
+        }
+        while peer.serve("好").await {}
+    };
+    with_server(script, async |settings, log| {
+        let recogniser = Recogniser::new(Provider::new(settings).unwrap());
+        for _ in 0..4 {
+            let recognised = recogniser.recognise(complete(&speech(1)), |_| {}).await;
+            assert_eq!(recognised.unwrap().text, "好");
+        }
+        assert_eq!(log.0.borrow().connections, 2);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn text_of_the_session_before_is_no_text_of_the_next_part() {
     // It comes late: after the second session was taken.
     let script = |n, stream, log| async move {

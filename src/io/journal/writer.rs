@@ -190,7 +190,7 @@ struct Writer {
 
 impl Writer {
     fn run(&mut self, requests: &Receiver<Request>, replies: &mpsc::Sender<Answer>) {
-        self.trim();
+        let mut has_more = self.trim();
         let mut trimmed = Instant::now();
         loop {
             match requests.recv_timeout(TRIM_INTERVAL) {
@@ -199,9 +199,10 @@ impl Writer {
                     if replies.blocking_send(answer).is_err() {
                         return;
                     }
-                    if trimmed.elapsed() >= BUSY_TRIM_INTERVAL {
+                    // A step at a time: the next lines do not wait for all that is old.
+                    if has_more || trimmed.elapsed() >= BUSY_TRIM_INTERVAL {
+                        has_more = self.trim();
                         trimmed = Instant::now();
-                        while self.trim() {}
                     }
                 }
                 Ok(Request::Outage) => self.mark_outage(),
