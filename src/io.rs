@@ -10,6 +10,7 @@ mod connections;
 pub mod control;
 pub mod door;
 pub mod http;
+pub(crate) mod idle;
 pub mod inherited;
 pub mod journal;
 pub mod logging;

@@ -72,23 +72,19 @@ pub(crate) fn babble(random: &mut Random, speech: &[f32], len: usize) -> Vec<f32
 
 /// The ring-back of mainland China: 450 Hz, 1 s in 5.
 pub(crate) fn ring_back(len: usize) -> Vec<f32> {
-    tone(len, |t| {
-        if t % 5.0 < 1.0 {
-            (TAU * 450.0 * t).sin()
-        } else {
-            0.0
-        }
-    })
+    pulses(len, 1.0, 5.0)
 }
 
 /// A busy line: 450 Hz, 350 ms in 700.
 pub(crate) fn busy(len: usize) -> Vec<f32> {
-    tone(len, |t| {
-        if t % 0.7 < 0.35 {
-            (TAU * 450.0 * t).sin()
-        } else {
-            0.0
-        }
+    pulses(len, 0.35, 0.7)
+}
+
+/// 450 Hz for so many seconds in each period.
+fn pulses(len: usize, on: f32, period: f32) -> Vec<f32> {
+    tone(len, |t| match t % period < on {
+        true => (TAU * 450.0 * t).sin(),
+        false => 0.0,
     })
 }
 

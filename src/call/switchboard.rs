@@ -1,10 +1,10 @@
 //! The switchboard: which port carries which leg, and who may begin a call on a port that nobody registered.
 
+mod anticipation;
 mod refusal;
 mod registration;
 mod resumption;
 
-use std::hint::black_box;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::asr::Recognition;
 use crate::call::census::Totals;
 use crate::call::conversation::{Call, CallSpec, CallUpdate, Phase};
-use crate::call::leg::{Leg, LegSpec};
+use crate::call::leg::LegSpec;
 use crate::call::overload::{self, Overload};
 use crate::call::part::Outcome;
 use crate::call::port::{Port, PortUse};
@@ -24,6 +24,7 @@ use crate::event::{EndReason, GapReason, Metadata, Role, RoleSource};
 use crate::media::admission::{admission, foreign_sound, is_rtcp};
 use crate::media::receiver::{self, ExpectedSource};
 use crate::speech::voice;
+pub use anticipation::GROUP;
 pub use refusal::OVERLOAD_OVER;
 pub use registration::RegisterError;
 pub use resumption::{Hindrance, News, Resumed};
@@ -61,10 +62,6 @@ pub struct Line {
     /// Port and role of each leg, in the order of their channel numbers.
     pub legs: Vec<(PortIndex, Option<Role>)>,
 }
-
-/// How many ports are looked at at a time, when there is something on many: the processor has fewer fetches under way
-/// than that for its first cache, and more for its second.
-pub const GROUP: usize = 16;
 
 /// No call begins, for there would be too many.
 struct Refused;
@@ -136,19 +133,6 @@ impl Switchboard {
             self.ports[port.0].line.get_or_insert(index);
         }
         self.lines.push(line);
-    }
-
-    /// Datagrams are about to be taken from these ports. With a thousand legs hardly anything of one is in the processor's
-    /// cache when its next packet comes; here a little of everything is read that the packets will need, so that it is
-    /// fetched for all of them at a time and not while each waits for it.
-    pub fn anticipate(&self, ports: [Option<PortIndex>; GROUP]) {
-        let uses = ports.map(|port| self.ports.get(port?.0)?.taken_by);
-        let legs = uses.map(|taken| match taken? {
-            PortUse::Leg { call, channel } => self.in_slot(call.slot as usize)?.leg(channel),
-            PortUse::Rtcp { .. } => None,
-        });
-        black_box(legs.map(|leg| leg.map_or(0, Leg::touch)));
-        black_box(legs.map(|leg| leg.map_or(0, Leg::touch_beyond)));
     }
 
     /// A datagram arrived on a port.

@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::provider::{Connection, Place};
+use super::idle::Place;
+use super::provider::Connection;
 use super::websocket::Event;
 
 /// The connections of one thread that no session uses.

@@ -10,6 +10,7 @@
 )]
 
 mod diary;
+mod ear;
 mod intake;
 mod meter;
 mod orders;
@@ -18,7 +19,6 @@ mod resumption;
 mod spooling;
 
 use std::io;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,7 +36,7 @@ use crate::call::feedback;
 use crate::call::label::PartLabel;
 use crate::call::overload::Shedding;
 use crate::call::part::Outcome;
-use crate::call::switchboard::{GROUP, Line, OVERLOAD_OVER, PortIndex, Settings, Switchboard};
+use crate::call::switchboard::{Line, OVERLOAD_OVER, Settings, Switchboard};
 use crate::call::{Output, PartKey, WallClock};
 use crate::config::file;
 use crate::event::{Body, Event, GapReason};
@@ -49,7 +49,8 @@ use crate::io::recogniser::Recogniser;
 use crate::io::spool::Spool;
 use crate::io::systemd;
 use crate::io::tape::{Tape, Taped};
-use intake::{Intake, Listener};
+use ear::Ear;
+use intake::Intake;
 pub(crate) use meter::SEND_BOUNDS;
 pub use meter::{Meter, WorkerFigures};
 use orders::Farewells;
@@ -459,30 +460,6 @@ impl Worker {
         }
         // What waits on disk is left to the next daemon.
         self.switchboard.calls().all(Call::is_waiting)
-    }
-}
-
-/// Hears what has come, and has it taped where it belongs to a call.
-struct Ear<'a> {
-    switchboard: &'a mut Switchboard,
-    tape: Option<&'a mut Tape>,
-    now: Instant,
-    tick: Duration,
-}
-
-impl Listener for Ear<'_> {
-    fn anticipate(&self, ports: [Option<PortIndex>; GROUP]) {
-        self.switchboard.anticipate(ports);
-    }
-
-    fn take(&mut self, port: PortIndex, number: u16, source: SocketAddr, bytes: &[u8]) {
-        self.switchboard
-            .handle_datagram(port, source, bytes, self.now);
-        if let Some(tape) = &mut self.tape
-            && self.switchboard.call_on(port).is_some()
-        {
-            tape.note(self.tick, number, source, bytes);
-        }
     }
 }
 

@@ -34,9 +34,13 @@ pub struct PartAudio {
 impl PartAudio {
     /// A part with no audio yet.
     pub fn new(law: Law) -> Rc<Self> {
+        Self::with(law, Vec::with_capacity(FIRST_ROOM))
+    }
+
+    fn with(law: Law, g711: Vec<u8>) -> Rc<Self> {
         Rc::new(Self {
             law,
-            g711: RefCell::new(Vec::with_capacity(FIRST_ROOM)),
+            g711: RefCell::new(g711),
             marks: RefCell::default(),
             closed_at: Cell::new(None),
             wanted: Cell::new(usize::MAX),
@@ -46,8 +50,7 @@ impl PartAudio {
 
     /// A complete part, as read from the spool.
     pub fn complete(law: Law, g711: Vec<u8>) -> Rc<Self> {
-        let part = Self::new(law);
-        part.g711.replace(g711);
+        let part = Self::with(law, g711);
         part.close();
         part
     }
@@ -180,7 +183,7 @@ fn decode(law: Law, g711: &[u8], pcm: &mut [[u8; 2]]) {
     }
 }
 
-/// Samples that there is room for from the start: a second and a half, as many parts are long.
+/// Samples that there is room for from the start: a second and a half, which spares most of the growing.
 const FIRST_ROOM: usize = 12_000;
 
 /// Samples between two marks: 100 ms.

@@ -6,17 +6,17 @@ mod examination;
 mod settings;
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
 use tokio::time::sleep;
 
 pub(super) use self::access::Access;
 pub use self::examination::{Examination, Finding};
 pub use self::settings::{Settings, SettingsError};
 
+use super::idle::{Idle, Place};
 use super::part_audio::PartAudio;
 use super::session_gate::{SessionGate, Slot};
 use super::websocket::WebSocket;
@@ -202,7 +202,7 @@ impl Provider {
     /// Opens a connection that a session may use.
     pub(super) async fn open(&self) -> Result<Connection, Setback> {
         if self.is_crowded() {
-            self.idle.leave.notify_one();
+            self.idle.ask_one_to_go();
         }
         let access = self.access();
         let (endpoint, authenticator) = (&access.settings.endpoint, &access.authenticator);
@@ -291,46 +291,6 @@ pub(super) struct Connection {
 
 /// The service ends connections after 5 h, whatever they carry.
 const MAX_AGE: Duration = Duration::from_secs(3_600);
-
-/// The connections of all workers that wait for another session.
-#[derive(Debug, Default)]
-struct Idle {
-    connections: AtomicU32,
-    /// One of them is to go, for another worker needs its place.
-    leave: Notify,
-}
-
-impl Idle {
-    fn count(&self) -> u32 {
-        self.connections.load(Ordering::Relaxed)
-    }
-}
-
-/// The place of a connection that waits for another session; given back when it is dropped.
-#[derive(Debug)]
-pub(super) struct Place {
-    idle: Arc<Idle>,
-    /// How long the connection may wait.
-    pub(super) patience: Duration,
-}
-
-impl Place {
-    fn new(idle: Arc<Idle>, patience: Duration) -> Self {
-        idle.connections.fetch_add(1, Ordering::Relaxed);
-        Self { idle, patience }
-    }
-
-    /// Waits until the place is needed.
-    pub(super) async fn needed(&self) {
-        self.idle.leave.notified().await;
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.idle.connections.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// A failure and what it means.
 #[derive(Debug)]
