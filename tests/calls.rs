@@ -595,6 +595,23 @@ fn second_registration_of_an_id_is_refused() {
 }
 
 #[test]
+fn what_is_learned_late_is_saved_at_once() {
+    let (mut calls, port, key) = one_leg();
+    let mut sender = Sender::new("10.0.0.1:4000", 7);
+    calls.play(port, &mut sender, &sentence());
+    // The only call has the first slot.
+    calls.switchboard.forget_news(0);
+    calls.play(port, &mut sender, &[0; 160]);
+    assert_eq!(calls.switchboard.pressing_slots().count(), 0);
+    let update = CallUpdate {
+        roles: vec![(0, Role::Agent)],
+        ..CallUpdate::default()
+    };
+    calls.switchboard.handle_update(key, update, calls.now);
+    assert_eq!(calls.switchboard.pressing_slots().collect::<Vec<_>>(), [0]);
+}
+
+#[test]
 fn what_is_learned_late_is_told_and_used() {
     let (mut calls, port, key) = one_leg();
     let mut sender = Sender::new("10.0.0.1:4000", 7);

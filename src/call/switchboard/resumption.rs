@@ -130,7 +130,7 @@ impl Switchboard {
         }
     }
 
-    /// The slots in which a call came, began or ended since it was saved.
+    /// The slots with [`News::Pressing`].
     pub fn pressing_slots(&self) -> impl Iterator<Item = usize> + '_ {
         let slots = (0..).zip(&self.news);
         slots
