@@ -31,6 +31,7 @@ use crate::call::label::PartLabel;
 use crate::call::part::Closed;
 use crate::event::{Body, Event};
 use crate::media::Frame;
+use crate::speech;
 
 /// What the switchboard asks of its worker.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +58,8 @@ pub enum Output {
         key: PartKey,
         /// The audio.
         frame: Frame,
+        /// When what completed it came.
+        at: Instant,
     },
     /// The part is complete; its text is due through
     /// [`switchboard::Switchboard::handle_recognised`].
@@ -65,6 +68,8 @@ pub enum Output {
         key: PartKey,
         /// Its extent.
         closed: Closed,
+        /// When what ended it came, or the time was up.
+        at: Instant,
     },
     /// What a leg heard, speech or not; only where [`switchboard::Settings::monitor`] is set.
     Heard {
@@ -135,6 +140,8 @@ impl PartKey {
 pub struct Outbox {
     queue: VecDeque<Output>,
     wall: WallClock,
+    /// Where the effects of each leg's speech wait, but for an instant.
+    speech: VecDeque<speech::Output>,
 }
 
 /// Turns the monotonic clock into the time of day, for the field `ts` alone.
@@ -166,6 +173,7 @@ impl Outbox {
         Self {
             queue: VecDeque::new(),
             wall,
+            speech: VecDeque::new(),
         }
     }
 

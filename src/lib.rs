@@ -28,6 +28,7 @@ pub mod io;
 pub mod media;
 pub mod moment;
 mod octets;
+mod queue;
 pub mod service;
 pub mod speech;
 pub mod wav;

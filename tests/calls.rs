@@ -12,7 +12,7 @@ use std::time::Duration;
 use callscribe::call::CallKey;
 use callscribe::call::conversation::{CallSpec, CallUpdate};
 use callscribe::call::leg::LegSpec;
-use callscribe::call::switchboard::{Line, PortIndex, RegisterError, Settings};
+use callscribe::call::switchboard::{Demand, Line, PortIndex, RegisterError, Settings};
 use callscribe::event::{EndReason, Metadata, Role, RoleSource};
 use callscribe::media::receiver::ExpectedSource;
 use serde_json::Value;
@@ -118,6 +118,71 @@ fn call_tells_its_story_and_its_ledger_adds_up() {
         ),
         (&true.into(), &true.into(), &"CUSTOMER".into())
     );
+}
+
+/// What the leg demands after each packet of speech, and the samples that its open part has then.
+fn demands_during_speech() -> Vec<(Demand, usize)> {
+    let (mut calls, port, _) = one_leg();
+    let mut sender = Sender::new("10.0.0.1:4000", 7);
+    let mut demands = Vec::new();
+    for packet in sentence().chunks(160) {
+        calls.play(port, &mut sender, packet);
+        let part = calls.heard.values().last().map_or(0, Vec::len);
+        demands.push((calls.switchboard.demand(port), part));
+    }
+    demands
+}
+
+#[test]
+fn leg_presses_when_a_fragment_is_nearly_there_and_is_patient_within_one() {
+    let settings = VirtualCalls::settings();
+    let fragment = usize::try_from(settings.fragment.0).unwrap();
+    let demands = demands_during_speech();
+    let of_speech = |&(_, part): &(Demand, usize)| part > 0;
+    let speech: Vec<_> = demands.iter().copied().filter(of_speech).collect();
+    let grows = |pair: &[(Demand, usize)]| pair[1].1 == pair[0].1 + 160;
+    let growing = || {
+        speech
+            .windows(2)
+            .filter(|pair| grows(pair))
+            .map(|pair| pair[0])
+    };
+    let is_near = |&(_, part): &(Demand, usize)| fragment - part % fragment <= 320;
+    assert!(growing().filter(is_near).count() >= 5, "{demands:?}");
+    assert!(
+        growing()
+            .filter(is_near)
+            .all(|(demand, _)| demand == Demand::Often)
+    );
+    let patient = growing().filter(|(demand, _)| *demand == Demand::Seldom);
+    assert!(patient.count() > growing().count() / 2, "{demands:?}");
+}
+
+#[test]
+fn leg_presses_before_its_utterance_ends_and_is_patient_after_it() {
+    let (mut calls, port, _) = one_leg();
+    let mut sender = Sender::new("10.0.0.1:4000", 7);
+    let mut before = Demand::Seldom;
+    for packet in sentence().chunks(160) {
+        calls.play(port, &mut sender, packet);
+        if !calls.events("speech_ended").is_empty() {
+            break;
+        }
+        before = calls.switchboard.demand(port);
+    }
+    assert_eq!(before, Demand::Often);
+    assert_eq!(calls.switchboard.demand(port), Demand::Seldom);
+}
+
+#[test]
+fn leg_that_waits_for_a_packet_wants_all_there_is() {
+    let (mut calls, port, _) = one_leg();
+    let mut sender = Sender::new("10.0.0.1:4000", 7);
+    calls.play(port, &mut sender, &[0; 8_000]);
+    assert_eq!(calls.switchboard.demand(port), Demand::Seldom);
+    sender.packet(&[0; 160]);
+    calls.play(port, &mut sender, &[0; 160]);
+    assert_eq!(calls.switchboard.demand(port), Demand::All);
 }
 
 #[test]

@@ -107,6 +107,7 @@ fn switchboard(ports: u16) -> (Switchboard, Vec<PortIndex>, Instant) {
     let settings = switchboard::Settings {
         receiver: Arc::new(receiver::Settings::default()),
         speech: SpeechSettings::new(speech),
+        fragment: Samples(3_200),
         detector: Kind::default(),
         provider: "bench".into(),
         idle_timeout: Duration::from_secs(60),
@@ -308,11 +309,11 @@ fn find_utterances((mut segmenter, frames): (Segmenter, Vec<Frame>)) -> usize {
 #[library_benchmark]
 #[bench::speaking(args = ("call_agent"), setup = frames)]
 fn keep_and_read(frames: Vec<Frame>) -> usize {
-    let audio = PartAudio::new(Law::Pcmu);
+    let (audio, now) = (PartAudio::new(Law::Pcmu), Instant::now());
     let mut bytes = 0;
     let mut read = 0;
     for frame in &frames {
-        audio.append_frame(frame);
+        audio.append_frame(frame, now);
         if audio.len() >= read + 3200 {
             let fragment = Fragment {
                 samples: read..read + 3200,

@@ -14,7 +14,7 @@ use crate::call::ledger::Ledger;
 use crate::call::loss::LossRun;
 use crate::call::part::{Closed, Outcome, Parts};
 use crate::call::port::OldStream;
-use crate::call::switchboard::{PortIndex, Settings};
+use crate::call::switchboard::{Demand, PortIndex, Settings};
 use crate::call::{CallKey, Outbox, Output, PartKey};
 use crate::event::{Body, HealthState, Role, RoleSource};
 use crate::media::receiver::{self, Receiver};
@@ -39,6 +39,7 @@ pub struct LegSpec {
 }
 
 /// A leg. Its call feeds it and gives it the outbox of the worker.
+#[repr(align(64))]
 pub struct Leg {
     context: Context,
     spec: LegSpec,
@@ -110,13 +111,25 @@ impl Leg {
         let health = u64::from(self.health.told().is_some());
         let feedback = u64::from(self.feedback.poll_timeout().is_some());
         let waiting = u64::from(self.parts.is_empty()) + u64::from(self.open_part.is_some());
-        let own = health + feedback + waiting + self.ledger.duration().0;
+        let losing = u64::from(self.loss.is_going_on());
+        let own = health + feedback + waiting + losing + self.ledger.duration().0;
         own ^ self.receiver.touch() ^ self.segmenter.touch()
     }
 
     /// The same of what lies in memory of its own, when what refers to it is there.
     pub fn touch_beyond(&self) -> u64 {
         self.receiver.touch_beyond() ^ self.segmenter.touch_beyond()
+    }
+
+    /// How soon the next datagram is wanted.
+    pub fn demand(&self) -> Demand {
+        if self.receiver.poll_timeout().is_some() {
+            Demand::All
+        } else if self.segmenter.is_pressing(self.settings.fragment) {
+            Demand::Often
+        } else {
+            Demand::Seldom
+        }
     }
 
     /// A datagram arrived on the leg's port.
@@ -374,10 +387,13 @@ impl Leg {
     }
 
     fn drain(&mut self, outbox: &mut Outbox, now: Instant) {
+        self.drain_speech(outbox, now);
+        self.segmenter.exchange_room(&mut outbox.speech);
         while let Some(output) = self.receiver.poll_output() {
             self.handle_media(output, outbox, now);
         }
         self.drain_speech(outbox, now);
+        self.segmenter.exchange_room(&mut outbox.speech);
     }
 
     fn handle_media(&mut self, output: receiver::Output, outbox: &mut Outbox, now: Instant) {
@@ -448,10 +464,15 @@ impl Leg {
     }
 
     fn drain_speech(&mut self, outbox: &mut Outbox, now: Instant) {
+        let mut has_closed = false;
         while let Some(output) = self.segmenter.poll_output() {
+            has_closed |= matches!(output, speech::Output::PartClosed { .. });
             self.handle_speech(output, outbox, now);
         }
-        self.publish_settled(outbox, now);
+        // Its outcome may have been there first.
+        if has_closed {
+            self.publish_settled(outbox, now);
+        }
     }
 
     fn handle_speech(&mut self, output: speech::Output, outbox: &mut Outbox, now: Instant) {
@@ -474,7 +495,8 @@ impl Leg {
             }
             speech::Output::LeadIn(frame) | speech::Output::Audio(frame) => {
                 if let Some(key) = self.open_part {
-                    outbox.push(Output::Audio { key, frame });
+                    let at = now;
+                    outbox.push(Output::Audio { key, frame, at });
                 }
             }
             speech::Output::PartClosed { end, speech, last } => {
@@ -482,7 +504,8 @@ impl Leg {
                 let closed = Closed { end, speech, last };
                 self.parts.close(closed);
                 if let Some(key) = self.open_part.take() {
-                    outbox.push(Output::ClosePart { key, closed });
+                    let at = now;
+                    outbox.push(Output::ClosePart { key, closed, at });
                 }
             }
             speech::Output::Ended {

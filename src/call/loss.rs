@@ -12,6 +12,11 @@ pub struct LossRun {
 }
 
 impl LossRun {
+    /// Whether audio is being lost.
+    pub const fn is_going_on(&self) -> bool {
+        self.going_on.is_some()
+    }
+
     /// Looks at the next frame; gives start and end of a long loss that is over with it.
     pub fn note(&mut self, frame: &Frame) -> Option<(Samples, Samples)> {
         if frame.lost == frame.len {

@@ -100,6 +100,11 @@ impl Port {
         }
     }
 
+    /// Reads a little of what the next datagram will need; the sum means nothing.
+    pub fn touch(&self) -> u64 {
+        u64::from(self.old_stream.is_some()) + u64::from(self.taken_by.is_some())
+    }
+
     /// The call on the port is over; `old_stream` is what was heard last.
     pub const fn rest(&mut self, old_stream: Option<OldStream>, now: Instant) {
         self.taken_by = None;

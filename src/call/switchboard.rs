@@ -21,10 +21,12 @@ use crate::call::speech_settings::SpeechSettings;
 use crate::call::stray::{StrayCause, Strays};
 use crate::call::{CallKey, Outbox, Output, PartKey, WallClock};
 use crate::event::{EndReason, GapReason, Metadata, Role, RoleSource};
+use crate::media::Samples;
 use crate::media::admission::{admission, foreign_sound, is_rtcp};
 use crate::media::receiver::{self, ExpectedSource};
+use crate::queue::take_first;
 use crate::speech::voice;
-pub use anticipation::GROUP;
+pub use anticipation::{Demand, GROUP};
 pub use refusal::OVERLOAD_OVER;
 pub use registration::RegisterError;
 pub use resumption::{Hindrance, News, Resumed};
@@ -36,6 +38,8 @@ pub struct Settings {
     pub receiver: Arc<receiver::Settings>,
     /// How speech is found and cut.
     pub speech: SpeechSettings,
+    /// How much audio goes to the recogniser at a time: a leg is heard promptly when so much is nearly there.
+    pub fragment: Samples,
     /// What tells speech from the rest.
     pub detector: voice::Kind,
     /// The recogniser's name in the lines.
@@ -69,6 +73,14 @@ struct Refused;
 /// Names a port within the switchboard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PortIndex(usize);
+
+#[cfg(test)]
+impl PortIndex {
+    /// The port that was added after so many others.
+    pub(crate) const fn new(place: usize) -> Self {
+        Self(place)
+    }
+}
 
 /// The calls of one worker and the ports they are plugged into.
 ///
@@ -278,7 +290,7 @@ impl Switchboard {
 
     /// The next thing to do, until `None`.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outbox.queue.pop_front()
+        take_first(&mut self.outbox.queue)
     }
 
     /// When [`Switchboard::handle_timeout`] is due.

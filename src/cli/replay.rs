@@ -313,9 +313,9 @@ impl Replay {
                 Output::OpenPart { key, label } => {
                     self.audio.insert(key, PartAudio::new(label.law));
                 }
-                Output::Audio { key, frame } => {
+                Output::Audio { key, frame, at } => {
                     if let Some(audio) = self.audio.get(&key) {
-                        audio.append_frame(&frame);
+                        audio.append_frame(&frame, at);
                     }
                 }
                 Output::ClosePart { key, .. } => self.recognise(key),

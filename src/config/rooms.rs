@@ -18,8 +18,8 @@ use crate::config::file::{Asr, File, Iam, PayloadTypes};
 use crate::io::provider::{self, Provider};
 use crate::io::state_directory;
 use crate::io::transport::Proxy;
-use crate::media::Law;
 use crate::media::receiver::{self, Payload};
+use crate::media::{Law, Samples};
 use crate::speech::utterance::{self, SettingsError};
 
 impl File {
@@ -48,6 +48,7 @@ impl File {
         Ok(switchboard::Settings {
             receiver: Arc::new(self.receiver()),
             speech: self.utterances()?,
+            fragment: Samples::from_duration(self.asr.fragment_ms.duration()),
             detector: self.speech.detector,
             provider: self.asr.provider.as_str().into(),
             idle_timeout: self.rtp.idle_timeout_ms.duration(),

@@ -22,9 +22,9 @@ use crate::io::told::Told;
 use crate::media::Law;
 use crate::speech::utterance::Depth;
 
-/// Raised with every change of what [`SavedCall`] is made of: another version's calls are not gone
+/// Raised with every change of what [`SavedCall`] is made of, or a tape: another version's calls are not gone
 /// on with, but ended.
-const LAYOUT: u32 = 3;
+const LAYOUT: u32 = 4;
 
 /// How often calls are saved.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +39,8 @@ pub struct Rhythm {
 impl Rhythm {
     /// What is younger than the oldest state is on the tape ([`crate::io::tape`]), which goes back three seconds at least.
     pub const WITH_TAPE: Self = Self {
-        round: Duration::from_millis(600),
-        quiet: Duration::from_millis(1_200),
+        round: Duration::from_millis(1_300),
+        quiet: Duration::ZERO,
     };
 
     /// What is younger is lost by a crash.

@@ -28,7 +28,6 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
-use tokio::time::MissedTickBehavior;
 use tracing::{Span, error, info, trace, warn};
 
 use crate::call::conversation::Call;
@@ -37,7 +36,7 @@ use crate::call::label::PartLabel;
 use crate::call::overload::Shedding;
 use crate::call::part::Outcome;
 use crate::call::switchboard::{Line, OVERLOAD_OVER, Settings, Switchboard};
-use crate::call::{Output, PartKey, WallClock};
+use crate::call::{CallKey, Output, PartKey, WallClock};
 use crate::config::file;
 use crate::event::{Body, Event, GapReason};
 use crate::io::assignment::Share;
@@ -50,7 +49,7 @@ use crate::io::spool::Spool;
 use crate::io::systemd;
 use crate::io::tape::{Tape, Taped};
 use ear::Ear;
-use intake::Intake;
+use intake::{Intake, Interval};
 pub(crate) use meter::SEND_BOUNDS;
 pub use meter::{Meter, WorkerFigures};
 use orders::Farewells;
@@ -211,8 +210,14 @@ fn set_up(
         draining: None,
         is_handing_over: false,
         pulse: Arc::default(),
-        next_wall_clock: Instant::now(),
-        next_stray_report: Instant::now() + STRAY_REPORT_INTERVAL,
+        last_tick: now,
+        interval: Interval {
+            since: now,
+            until: now,
+            until_real: time_of_day(),
+        },
+        next_wall_clock: now,
+        next_stray_report: now + STRAY_REPORT_INTERVAL,
         reported_strays: 0,
     };
     Ok((runtime, worker, assignment.tick))
@@ -245,6 +250,9 @@ struct Worker {
     draining: Option<Instant>,
     is_handing_over: bool,
     pulse: Arc<AtomicU64>,
+    /// When the tick before the last one was.
+    last_tick: Instant,
+    interval: Interval,
     next_wall_clock: Instant,
     next_stray_report: Instant,
     reported_strays: u64,
@@ -254,18 +262,16 @@ impl Worker {
     async fn run(mut self, tick: Duration, found: Vec<FoundCall>, taped: Arc<Vec<Taped>>) {
         self.resume(found, &taped, Instant::now());
         drop(taped);
-        let mut ticks = tokio::time::interval(tick);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut due = Instant::now();
         loop {
-            let due = ticks.tick().await.into_std();
+            tokio::time::sleep_until(due.into()).await;
             self.pulse.fetch_add(1, Ordering::Relaxed);
             let now = Instant::now();
             let lag = now.saturating_duration_since(due);
             self.meter.note_tick(lag);
             self.switchboard.handle_tick(lag);
-            let tick = checkpoint::monotonic();
             self.read_clocks(now);
-            if let Err(error) = self.receive(now, tick) {
+            if let Err(error) = self.receive(now) {
                 error!(%error, "cannot wait for datagrams; the worker stops");
                 return;
             }
@@ -279,6 +285,8 @@ impl Worker {
                 return self.leave_state(now);
             }
             self.keep_state(now);
+            // What came just after the reading waits for a tick and then for this work: together, a tick at most.
+            due = now + tick.saturating_sub(now.elapsed()).max(tick / 4);
         }
     }
 
@@ -313,18 +321,43 @@ impl Worker {
     }
 
     /// Takes what has come. It is on the tape before anything comes of it.
-    fn receive(&mut self, now: Instant, tick: Duration) -> io::Result<()> {
+    fn receive(&mut self, now: Instant) -> io::Result<()> {
+        let tick = checkpoint::monotonic();
+        self.interval = Interval {
+            since: std::mem::replace(&mut self.last_tick, self.interval.until),
+            until: now,
+            until_real: time_of_day(),
+        };
         let mut ear = Ear {
             switchboard: &mut self.switchboard,
             tape: self.tape.as_mut(),
             now,
             tick,
         };
-        let received = self.intake.drain(&mut ear);
+        let received = self.intake.drain(&self.interval, &mut ear);
         if let Some(tape) = &mut self.tape {
             tape.write(tick);
         }
         received
+    }
+
+    /// Takes all that has come for a call: what happens to it next happens after that.
+    fn hear_out(&mut self, call: CallKey) {
+        let now = self.interval.until;
+        let ports: Vec<u16> = self.switchboard.ports_of(call).collect();
+        let tick = checkpoint::monotonic();
+        let mut ear = Ear {
+            switchboard: &mut self.switchboard,
+            tape: self.tape.as_mut(),
+            now,
+            tick,
+        };
+        for port in ports {
+            self.intake.empty(port, &self.interval, &mut ear);
+        }
+        if let Some(tape) = &mut self.tape {
+            tape.write(tick);
+        }
     }
 
     fn take_reports(&mut self, now: Instant) {
@@ -378,9 +411,11 @@ impl Worker {
                     }
                 }
                 Output::OpenPart { key, label } => self.open_part(key, label, now),
-                Output::Audio { key, frame } => self.recognitions.append(key, &frame),
-                Output::ClosePart { key, closed } => {
-                    self.recognitions.close(key);
+                Output::Audio { key, ref frame, at } => {
+                    self.recognitions.append(key, frame, at);
+                }
+                Output::ClosePart { key, closed, at } => {
+                    self.recognitions.close(key, at);
                     self.spooling.close(key, closed);
                     self.meter.note_closed(key, now);
                 }
@@ -465,7 +500,16 @@ impl Worker {
 
 /// What this thread has used of a core so far.
 fn thread_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+    read_clock(ClockId::ThreadCPUTime)
+}
+
+/// Since 1970.
+fn time_of_day() -> Duration {
+    read_clock(ClockId::Realtime)
+}
+
+fn read_clock(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
 }

@@ -9,9 +9,6 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
-use audio_codec_algorithms::{
-    convert_alaw_to_ulaw, convert_ulaw_to_alaw, decode_alaw, decode_ulaw,
-};
 use tokio::sync::Notify;
 
 use crate::asr::session::{AudioFormat, Fragment};
@@ -58,23 +55,36 @@ impl PartAudio {
     /// Adds samples in the law of the part. Beyond [`PartAudio::CAPACITY`] nothing is kept; a part
     /// of that length fails its session, which says so.
     pub fn append(&self, g711: &[u8]) {
-        self.extend(g711.len(), g711.iter().copied());
+        self.append_at(g711, Instant::now());
     }
 
-    /// Adds a frame, whichever law it has: a sender may change it in mid-call.
-    pub fn append_frame(&self, frame: &Frame) {
+    fn append_at(&self, g711: &[u8], at: Instant) {
+        let room = Self::CAPACITY.saturating_sub(self.len());
+        let samples = &g711[..g711.len().min(room)];
+        self.g711.borrow_mut().extend_from_slice(samples);
+        self.note_length(at);
+    }
+
+    /// Adds a frame that came at `at`, whichever law it has: a sender may change it in mid-call.
+    pub fn append_frame(&self, frame: &Frame, at: Instant) {
         let bytes = frame.bytes();
-        let samples = bytes.iter().copied();
-        match (frame.law, self.law) {
-            (Law::Pcmu, Law::Pcma) => self.extend(bytes.len(), samples.map(convert_ulaw_to_alaw)),
-            (Law::Pcma, Law::Pcmu) => self.extend(bytes.len(), samples.map(convert_alaw_to_ulaw)),
-            (Law::Pcmu, Law::Pcmu) | (Law::Pcma, Law::Pcma) => self.append(bytes),
+        if frame.law == self.law {
+            return self.append_at(bytes, at);
         }
+        let mut codes = frame.g711;
+        let codes = &mut codes[..bytes.len()];
+        g711::convert(frame.law, self.law, codes);
+        self.append_at(codes, at);
     }
 
     /// No more audio comes.
     pub fn close(&self) {
-        self.closed_at.set(Some(Instant::now()));
+        self.close_at(Instant::now());
+    }
+
+    /// No more audio comes since `at`.
+    pub fn close_at(&self, at: Instant) {
+        self.closed_at.set(Some(at));
         self.changed.notify_one();
     }
 
@@ -157,29 +167,23 @@ impl PartAudio {
     /// The most samples that are kept: one more than any session takes, so that it can tell.
     pub const CAPACITY: usize = SAMPLE_RATE as usize * 60 + 1;
 
-    fn extend(&self, len: usize, samples: impl Iterator<Item = u8>) {
-        let mut kept = self.g711.borrow_mut();
-        let room = Self::CAPACITY.saturating_sub(kept.len());
-        kept.extend(samples.take(len.min(room)));
+    fn note_length(&self, at: Instant) {
+        let len = self.len();
         let mut marks = self.marks.borrow_mut();
-        if kept.len() / MARK > marks.len() {
-            let marked = kept.len() / MARK;
-            marks.resize(marked, Instant::now());
+        if len / MARK > marks.len() {
+            marks.resize(len / MARK, at);
         }
-        if kept.len() >= self.wanted.get() {
+        if len >= self.wanted.get() {
             self.changed.notify_one();
         }
     }
 }
 
 /// Decodes as many samples as both slices hold, to 16-bit linear PCM, little-endian.
-fn decode(law: Law, g711: &[u8], pcm: &mut [[u8; 2]]) {
-    let decode_sample = match law {
-        Law::Pcmu => decode_ulaw,
-        Law::Pcma => decode_alaw,
-    };
-    for (word, &code) in pcm.iter_mut().zip(g711) {
-        *word = decode_sample(code).to_le_bytes();
+fn decode(law: Law, codes: &[u8], pcm: &mut [[u8; 2]]) {
+    let linear = g711::linear(law);
+    for (word, &code) in pcm.iter_mut().zip(codes) {
+        *word = linear[usize::from(code)].to_le_bytes();
     }
 }
 
@@ -191,6 +195,8 @@ const MARK: usize = 800;
 
 #[cfg(test)]
 mod tests {
+    use audio_codec_algorithms::convert_alaw_to_ulaw;
+
     use super::*;
     use crate::media::FRAME_SAMPLES;
 
@@ -220,14 +226,17 @@ mod tests {
     #[test]
     fn frame_of_the_other_law_is_converted() {
         let part = PartAudio::new(Law::Pcmu);
-        part.append_frame(&Frame {
-            start: Samples::ZERO,
-            law: Law::Pcma,
-            g711: [0x2A; FRAME_SAMPLES],
-            len: 2,
-            lost: 0,
-            telephone_event: false,
-        });
+        part.append_frame(
+            &Frame {
+                start: Samples::ZERO,
+                law: Law::Pcma,
+                g711: [0x2A; FRAME_SAMPLES],
+                len: 2,
+                lost: 0,
+                telephone_event: false,
+            },
+            Instant::now(),
+        );
         let kept = part.read(&fragment(0..2, 0), AudioFormat::Ulaw8k8bit);
         assert_eq!(kept, [convert_alaw_to_ulaw(0x2A); 2]);
     }

@@ -45,6 +45,8 @@ pub struct Tape {
 pub struct Taped {
     /// The tick that it was read in, on the monotonic clock.
     pub at: Duration,
+    /// How long it had been there.
+    pub age: Duration,
     /// The port that it came to.
     pub port: u16,
     /// Where it came from.
@@ -57,6 +59,7 @@ pub struct Taped {
 #[derive(Serialize, Deserialize)]
 struct Head {
     at: Duration,
+    age: Duration,
     port: u16,
     source: SocketAddr,
     len: u16,
@@ -82,10 +85,17 @@ impl Tape {
         })
     }
 
-    /// A datagram was read in the tick of `at`.
-    pub fn note(&mut self, at: Duration, port: u16, source: SocketAddr, bytes: &[u8]) {
+    /// A datagram was read in the tick of `at`, and had been there for `age`.
+    pub fn note(
+        &mut self,
+        (at, age): (Duration, Duration),
+        port: u16,
+        source: SocketAddr,
+        bytes: &[u8],
+    ) {
         let head = Head {
             at,
+            age,
             port,
             source,
             len: u16::try_from(bytes.len()).unwrap_or(u16::MAX),
@@ -154,6 +164,7 @@ impl Taped {
             bytes = rest;
             Some(Self {
                 at: head.at,
+                age: head.age,
                 port: head.port,
                 source: head.source,
                 bytes: datagram.to_vec(),
@@ -173,6 +184,8 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
+    const AGE: Duration = Duration::from_millis(7);
+
     fn source() -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], 4_000))
     }
@@ -184,7 +197,7 @@ mod tests {
         let zero = tape.begun;
         for tick in 0..3_000 {
             let at = zero + Duration::from_millis(5 * tick);
-            tape.note(at, 20_000, source(), &tick.to_be_bytes());
+            tape.note((at, AGE), 20_000, source(), &tick.to_be_bytes());
             tape.write(at);
         }
         let taped = read(folder.path());
@@ -201,17 +214,20 @@ mod tests {
     fn datagram_that_was_being_written_is_the_end() {
         let folder = tempfile::tempdir().unwrap();
         let mut tape = Tape::open(folder.path(), 0).unwrap();
-        tape.note(tape.begun, 20_000, source(), &[1; 172]);
-        tape.note(tape.begun, 20_002, source(), &[2; 172]);
+        tape.note((tape.begun, AGE), 20_000, source(), &[1; 172]);
+        tape.note((tape.begun, AGE), 20_002, source(), &[2; 172]);
         let cut = tape.tick.len() - 1;
         tape.tick.truncate(cut);
         tape.write(tape.begun);
         let taped = read(folder.path());
-        assert_eq!(taped.len(), 1);
-        assert_eq!(
-            (taped[0].port, &taped[0].bytes[..]),
-            (20_000, &[1; 172][..])
-        );
+        let first = Taped {
+            at: tape.begun,
+            age: AGE,
+            port: 20_000,
+            source: source(),
+            bytes: vec![1; 172],
+        };
+        assert_eq!(taped, [first]);
     }
 
     #[test]
@@ -219,7 +235,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut tape = Tape::open(folder.path(), 0).unwrap();
         for _ in 0..2 * REEL_BYTES / 2_048 {
-            tape.note(tape.begun, 20_000, source(), &[0; 2_048]);
+            tape.note((tape.begun, AGE), 20_000, source(), &[0; 2_048]);
             tape.write(tape.begun);
         }
         assert!(tape.written <= REEL_BYTES);

@@ -106,7 +106,8 @@ impl Framer {
             past[MAX_CONTEXT / 2],
         ];
         let lens = self.audio.len() + self.runs.len() + self.hole + frame.len + self.past.len;
-        self.position.0 ^ lens as u64 ^ ends.into_iter().map(u64::from).sum::<u64>()
+        let law = u64::from(frame.law == self.past.law);
+        self.position.0 ^ law ^ lens as u64 ^ ends.into_iter().map(u64::from).sum::<u64>()
     }
 
     /// The same of what lies in memory of its own.

@@ -1,5 +1,7 @@
 //! ITU-T G.711 on slices: decoding, encoding, and one law as the other.
 
+use std::sync::LazyLock;
+
 use audio_codec_algorithms::{
     convert_alaw_to_ulaw, convert_ulaw_to_alaw, decode_alaw, decode_ulaw, encode_alaw, encode_ulaw,
 };
@@ -14,14 +16,29 @@ pub const fn silence(law: Law) -> u8 {
     }
 }
 
+/// What each code of a law stands for, in 16-bit linear PCM.
+pub fn linear(law: Law) -> &'static [i16; 256] {
+    static MU_LAW: LazyLock<[i16; 256]> = LazyLock::new(|| table(decode_ulaw));
+    static A_LAW: LazyLock<[i16; 256]> = LazyLock::new(|| table(decode_alaw));
+    match law {
+        Law::Pcmu => &MU_LAW,
+        Law::Pcma => &A_LAW,
+    }
+}
+
+fn table(decode: impl Fn(u8) -> i16) -> [i16; 256] {
+    let mut table = [0; 256];
+    for (linear, code) in table.iter_mut().zip(0..=u8::MAX) {
+        *linear = decode(code);
+    }
+    table
+}
+
 /// Decodes as many samples as both slices hold, to 16-bit linear PCM.
 pub fn decode(law: Law, g711: &[u8], pcm: &mut [i16]) {
-    let decode_sample = match law {
-        Law::Pcmu => decode_ulaw,
-        Law::Pcma => decode_alaw,
-    };
+    let linear = linear(law);
     for (sample, &code) in pcm.iter_mut().zip(g711) {
-        *sample = decode_sample(code);
+        *sample = linear[usize::from(code)];
     }
 }
 
@@ -50,14 +67,9 @@ pub fn convert(from: Law, to: Law, g711: &mut [u8]) {
 
 /// The mean magnitude of the samples, 0 to 32,124: a cheap measure of how loud they are.
 pub fn mean_magnitude(law: Law, g711: &[u8]) -> u32 {
-    let decode_sample = match law {
-        Law::Pcmu => decode_ulaw,
-        Law::Pcma => decode_alaw,
-    };
-    let sum: u64 = g711
-        .iter()
-        .map(|&code| u64::from(decode_sample(code).unsigned_abs()))
-        .sum();
+    let linear = linear(law);
+    let magnitude = |&code: &u8| u64::from(linear[usize::from(code)].unsigned_abs());
+    let sum: u64 = g711.iter().map(magnitude).sum();
     let count = u64::try_from(g711.len()).unwrap_or(u64::MAX).max(1);
     u32::try_from(sum / count).unwrap_or(u32::MAX)
 }

@@ -113,8 +113,12 @@ impl Stream {
         let order =
             u64::from(self.reorder.has_begun()) + u64::from(self.rewind.iter().next().is_some());
         let waits = u64::from(self.poll_timeout().is_some()) + u64::from(self.is_speech);
-        let figures = self.reception.received() ^ self.total.streams ^ self.total.lost_samples;
+        let figures = self.reception.expected()
+            ^ self.reception.received()
+            ^ self.total.streams
+            ^ self.total.lost_samples;
         let clock = self.timeline.error().cast_unsigned();
+        let clock = clock ^ u64::from(self.sequence.distance(0).unsigned_abs());
         order ^ waits ^ figures ^ clock ^ self.framer.touch()
     }
 

@@ -15,6 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::media::{FRAME_SAMPLES, Frame, Law, Samples, g711};
+use crate::queue::take_first;
 use crate::speech::Output;
 use crate::speech::voice::{self, Sound, VoiceActivity};
 use parts::{Heard, Parts};
@@ -73,8 +74,11 @@ impl Segmenter {
     /// The same of what lies in memory of its own.
     pub fn touch_beyond(&self) -> u64 {
         let start = self.withheld.start().map_or(0, |start| start.0);
-        let put_out = self.put_out().map_or(0, |end| end.0);
-        start ^ put_out ^ u64::from(self.detector.touch().to_bits())
+        let parts = match &self.phase {
+            Phase::Silence => 0,
+            Phase::Speech { parts, .. } => parts.touch(),
+        };
+        start ^ parts ^ u64::from(self.detector.touch().to_bits())
     }
 
     /// Takes the next frame. One that starts later than the last input ended closes what is open;
@@ -126,15 +130,38 @@ impl Segmenter {
         }
     }
 
+    /// Lets effects wait in another place, before there are any: one that many segmenters use in turn stays in the
+    /// processor's cache.
+    pub fn exchange_room(&mut self, room: &mut VecDeque<Output>) {
+        std::mem::swap(&mut self.outputs, room);
+    }
+
     /// The next effect, until `None`.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        take_first(&mut self.outputs)
     }
 
     /// Whether an utterance is open or about to be.
     pub fn is_speech(&self) -> bool {
         matches!(self.phase, Phase::Speech { .. })
             || self.verdicts.speech_in(self.settings.onset_window()) > 0
+    }
+
+    /// Whether one of the next frames may begin or end an utterance, or complete a `fragment` of what is put out.
+    pub fn is_pressing(&self, fragment: Samples) -> bool {
+        match &self.phase {
+            Phase::Silence => self.is_speech(),
+            Phase::Speech {
+                parts,
+                pause,
+                quiet,
+            } => {
+                let hangover = self.settings.hangover;
+                let ends = *quiet + SOON >= hangover || *pause + SOON >= hangover + hangover;
+                let missing = fragment.0.saturating_sub(parts.len().0 % fragment.0.max(1));
+                ends || missing <= SOON.0
+            }
+        }
     }
 
     /// Utterances begun so far.
@@ -337,6 +364,9 @@ fn silent_frame(law: Law, at: Samples, end: Samples) -> Frame {
         telephone_event: false,
     }
 }
+
+/// What two packets hold, as a rule.
+const SOON: Samples = Samples(2 * FRAME_SAMPLES as u64);
 
 /// 25 dB a second: a syllable can be seen, and a pause too.
 const METER_FALL: f32 = 0.5;

@@ -146,7 +146,7 @@ impl VirtualCalls {
                         "{key:?} opened twice"
                     );
                 }
-                Output::Audio { key, frame } => self.hear(key, &frame),
+                Output::Audio { key, frame, .. } => self.hear(key, &frame),
                 Output::ClosePart { key, .. } => self.close(key),
                 Output::SendReport { report, .. } => self.reports.push(report),
                 Output::Heard { .. } => {}

@@ -9,4 +9,5 @@ pub mod io;
 pub mod media;
 pub mod moment;
 mod octets;
+mod queue;
 pub mod speech;

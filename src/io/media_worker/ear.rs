@@ -1,10 +1,9 @@
 //! Hears what has come in a tick, and has it taped where it belongs to a call.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::intake::Listener;
-use crate::call::switchboard::{GROUP, PortIndex, Switchboard};
+use super::intake::{Datagram, Listener};
+use crate::call::switchboard::{Demand, GROUP, PortIndex, Switchboard};
 use crate::io::tape::Tape;
 
 pub(super) struct Ear<'a> {
@@ -20,13 +19,21 @@ impl Listener for Ear<'_> {
         self.switchboard.anticipate(ports);
     }
 
-    fn take(&mut self, port: PortIndex, number: u16, source: SocketAddr, bytes: &[u8]) {
-        self.switchboard
-            .handle_datagram(port, source, bytes, self.now);
+    fn take(&mut self, datagram: &Datagram<'_>) -> Demand {
+        let &Datagram {
+            index,
+            number,
+            source,
+            bytes,
+            at,
+        } = datagram;
+        self.switchboard.handle_datagram(index, source, bytes, at);
         if let Some(tape) = &mut self.tape
-            && self.switchboard.call_on(port).is_some()
+            && self.switchboard.call_on(index).is_some()
         {
-            tape.note(self.tick, number, source, bytes);
+            let age = self.now.saturating_duration_since(at);
+            tape.note((self.tick, age), number, source, bytes);
         }
+        self.switchboard.demand(index)
     }
 }

@@ -117,7 +117,7 @@ impl Meter {
     }
 }
 
-/// In seconds. The tick is 5 ms; a kernel buffer of the default size overflows after about 2 s.
+/// In seconds. The tick is 20 ms; a kernel buffer of the default size overflows after about 2 s.
 const TICK_BOUNDS: [f64; 9] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0];
 
 /// In seconds: a text within one is good, after ten it is of no use to an agent's screen.
@@ -126,6 +126,6 @@ const DELAY_BOUNDS: [f64; 12] = [
 ];
 
 /// In seconds, of what is on its way to the recogniser.
-pub(crate) const SEND_BOUNDS: [f64; 11] = [
-    0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 2.0,
+pub(crate) const SEND_BOUNDS: [f64; 12] = [
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.025, 0.03, 0.05, 0.1, 0.2, 0.5, 2.0,
 ];

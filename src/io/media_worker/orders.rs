@@ -170,6 +170,8 @@ impl Worker {
             Command::Measure { reply } => drop(reply.send(self.measure(now))),
             Command::Drain { deadline } => {
                 self.draining = Some(deadline);
+                let calls: Vec<_> = self.switchboard.calls().map(Call::key).collect();
+                calls.into_iter().for_each(|call| self.hear_out(call));
                 self.switchboard.handle_close(EndReason::Shutdown, now);
             }
         }
@@ -245,6 +247,7 @@ impl Worker {
 
     fn end(&mut self, id: &str, now: Instant) {
         if let Some(key) = self.switchboard.find(id).map(Call::key) {
+            self.hear_out(key);
             self.switchboard.handle_end(key, EndReason::Hangup, now);
         }
     }

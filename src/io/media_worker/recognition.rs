@@ -123,15 +123,15 @@ impl Recognitions {
         self.recogniser.delays()
     }
 
-    pub(super) fn append(&self, key: PartKey, frame: &Frame) {
+    pub(super) fn append(&self, key: PartKey, frame: &Frame, at: Instant) {
         if let Some(audio) = self.open.get(&key) {
-            audio.append_frame(frame);
+            audio.append_frame(frame, at);
         }
     }
 
-    pub(super) fn close(&mut self, key: PartKey) {
+    pub(super) fn close(&mut self, key: PartKey, at: Instant) {
         if let Some(audio) = self.open.remove(&key) {
-            audio.close();
+            audio.close_at(at);
         }
     }
 

@@ -90,8 +90,9 @@ impl Worker {
                 if let Some(port) = self.intake.index_of(one.port)
                     && self.is_news(port, one)
                 {
+                    let came = then.checked_sub(one.age).unwrap_or(then);
                     let Taped { source, bytes, .. } = one;
-                    self.switchboard.handle_datagram(port, *source, bytes, then);
+                    self.switchboard.handle_datagram(port, *source, bytes, came);
                     heard += 1;
                 }
             }

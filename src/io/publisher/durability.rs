@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// How long the first line of a batch waits for others: what a commit may add to the delay of a text.
-const GATHER_TIME: Duration = Duration::from_millis(40);
+const GATHER_TIME: Duration = Duration::from_millis(100);
 
 /// Lines that are written without waiting for more, and at most at a time.
 const BATCH_LINES: u64 = 512;
@@ -251,14 +251,14 @@ mod tests {
     fn lines_are_gathered_and_released_when_they_are_written() {
         let now = Instant::now();
         let mut durability = with_lines(3, now);
-        assert_eq!(durability.next_write(OLDEST, now + ms(39)), None);
-        assert_eq!(durability.poll_timeout(), Some(now + ms(40)));
-        assert_eq!(durability.next_write(OLDEST, now + ms(40)), Some(0..3));
+        assert_eq!(durability.next_write(OLDEST, now + ms(99)), None);
+        assert_eq!(durability.poll_timeout(), Some(now + ms(100)));
+        assert_eq!(durability.next_write(OLDEST, now + ms(100)), Some(0..3));
         durability.handle_line(now + ms(21));
         assert_eq!(durability.released_seq(), 0);
         assert_eq!(durability.handle_written(Written::Safe, now + ms(22)), None);
         assert_eq!(durability.released_seq(), 3);
-        assert_eq!(durability.next_write(OLDEST, now + ms(61)), Some(3..4));
+        assert_eq!(durability.next_write(OLDEST, now + ms(121)), Some(3..4));
     }
 
     #[test]
@@ -268,14 +268,14 @@ mod tests {
         assert_eq!(durability.next_write(OLDEST, now), Some(0..512));
         assert_eq!(durability.handle_written(Written::Safe, now), None);
         assert_eq!(durability.next_write(OLDEST, now), None);
-        assert_eq!(durability.next_write(OLDEST, now + ms(40)), Some(512..600));
+        assert_eq!(durability.next_write(OLDEST, now + ms(100)), Some(512..600));
     }
 
     #[test]
     fn failed_write_releases_lines_is_told_once_and_tried_again() {
         let now = Instant::now();
         let mut durability = with_lines(2, now);
-        let mut now = now + ms(40);
+        let mut now = now + ms(100);
         assert_eq!(durability.next_write(OLDEST, now), Some(0..2));
         let change = durability.handle_written(Written::Failed, now);
         assert_eq!((change, durability.released_seq()), (Some(Change::Lost), 2));
@@ -297,7 +297,7 @@ mod tests {
     fn disk_that_hangs_holds_readers_up_for_two_seconds() {
         let now = Instant::now();
         let mut durability = with_lines(1, now);
-        let now = now + ms(40);
+        let now = now + ms(100);
         assert_eq!(durability.next_write(OLDEST, now), Some(0..1));
         assert_eq!(durability.poll_timeout(), Some(now + ms(2000)));
         assert_eq!(durability.handle_timeout(now + ms(1999)), None);
@@ -328,7 +328,7 @@ mod tests {
     fn outage_ends_under_constant_traffic() {
         let now = Instant::now();
         let mut durability = with_lines(1, now);
-        durability.next_write(OLDEST, now + ms(40));
+        durability.next_write(OLDEST, now + ms(100));
         durability.handle_written(Written::Failed, now);
         let now = now + ms(1000);
         assert_eq!(durability.next_write(OLDEST, now), Some(0..1));
@@ -351,14 +351,14 @@ mod tests {
     fn another_journal_begins_after_what_went_out() {
         let now = Instant::now();
         let mut durability = with_lines(5, now);
-        durability.next_write(OLDEST, now + ms(40));
+        durability.next_write(OLDEST, now + ms(100));
         durability.handle_line(now);
         let change = durability.handle_written(Written::Renumbered(3), now);
         assert_eq!(change, Some(Change::Mended { missing: 6 }));
         assert_eq!((durability.next_seq(), durability.released_seq()), (6, 6));
 
         durability.handle_line(now);
-        durability.next_write(OLDEST, now + ms(40));
+        durability.next_write(OLDEST, now + ms(100));
         durability.handle_written(Written::Renumbered(100), now);
         assert_eq!(
             (durability.next_seq(), durability.released_seq()),

@@ -81,6 +81,11 @@ impl Parts {
         }
     }
 
+    /// Reads a little of what the next frame will need; the sum means nothing.
+    pub(super) fn touch(&self) -> u64 {
+        self.put_out.0 ^ self.speech.0 ^ self.part_start.0 ^ self.held.len() as u64
+    }
+
     /// Takes the next frame of the utterance.
     pub(super) fn push(&mut self, heard: Heard, outputs: &mut VecDeque<Output>) {
         if self.audio_until(heard.frame.end()) > self.settings.limit {
@@ -88,10 +93,11 @@ impl Parts {
             self.end_part(count, outputs);
             self.begin_part(self.settings.overlap, outputs);
         }
-        self.hold(heard);
         if self.audio_until(heard.frame.end()) <= self.settings.search_from {
-            return self.release(Samples::ZERO, outputs);
+            self.release(Samples::ZERO, outputs);
+            return self.put_out_next(&heard, outputs);
         }
+        self.hold(heard);
         if heard.is_speech && self.follows_a_pause() {
             let offset = self.audio_until(self.put_out);
             let settings = self.settings;
@@ -159,6 +165,11 @@ impl Parts {
         self.lead_in + end.saturating_sub(self.part_start)
     }
 
+    /// How much audio of the open part is put out.
+    pub(super) fn len(&self) -> Samples {
+        self.audio_until(self.put_out)
+    }
+
     /// Up to where the audio is put out.
     pub(super) const fn put_out(&self) -> Samples {
         self.put_out
@@ -183,16 +194,20 @@ impl Parts {
     }
 
     fn put_out_oldest(&mut self, outputs: &mut VecDeque<Output>) {
-        let Some(heard) = self.held.pop_front() else {
-            return;
-        };
+        if let Some(heard) = self.held.pop_front() {
+            let len = Samples(u64::from(heard.frame.len));
+            self.held_len = self.held_len.saturating_sub(len);
+            self.put_out_next(&heard, outputs);
+        }
+    }
+
+    fn put_out_next(&mut self, heard: &Heard, outputs: &mut VecDeque<Output>) {
         let frame = heard.frame;
-        self.held_len = self.held_len.saturating_sub(Samples(u64::from(frame.len)));
         self.put_out = frame.end();
         self.speech += frame.received();
         outputs.push_back(Output::Audio(frame));
         if self.audio_until(frame.end()) + self.settings.overlap > self.settings.search_from {
-            self.recall(heard);
+            self.recall(*heard);
         }
     }
 

@@ -2,25 +2,30 @@
 
 use std::collections::VecDeque;
 
-use crate::media::Samples;
+use crate::media::{FRAME_SAMPLES, Samples};
 use crate::speech::utterance::parts::Heard;
 
 /// Contiguous frames that wait to be taken into an utterance or left in silence.
 #[derive(Debug, Default)]
 pub(super) struct Withheld {
     frames: VecDeque<Heard>,
+    /// How many of them are shorter than others.
+    short: usize,
 }
 
 impl Withheld {
     pub(super) fn push(&mut self, heard: Heard) {
+        self.short += usize::from(is_short(&heard));
         self.frames.push_back(heard);
     }
 
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Heard> {
+        self.short = 0;
         self.frames.drain(..)
     }
 
     pub(super) fn clear(&mut self) {
+        self.short = 0;
         self.frames.clear();
     }
 
@@ -36,13 +41,17 @@ impl Withheld {
         self.frames.front().map(|heard| heard.frame.start)
     }
 
-    /// Lets go of what ends more than `len` before the newest frame's end.
+    /// Lets go of what ends more than `len` before the end of the newest frame. While all are whole, none is looked at:
+    /// the oldest has left the cache long ago.
     pub(super) fn keep_last(&mut self, len: Samples) {
-        let Some(newest) = self.frames.back() else {
-            return;
-        };
-        let from = newest.frame.end().saturating_sub(len);
-        self.keep_from(from);
+        if self.short == 0 {
+            let whole = FRAME_SAMPLES as u64;
+            let all = self.frames.len() as u64 * whole;
+            let excess = all.saturating_sub(len.0) / whole;
+            self.frames.drain(..usize::try_from(excess).unwrap_or(0));
+        } else if let Some(newest) = self.frames.back() {
+            self.keep_from(newest.frame.end().saturating_sub(len));
+        }
     }
 
     /// Lets go of what ends more than `pre_roll` before the first speech of the last `window`
@@ -56,12 +65,62 @@ impl Withheld {
     }
 
     fn keep_from(&mut self, from: Samples) {
-        while self
-            .frames
-            .front()
-            .is_some_and(|heard| heard.frame.end() <= from)
+        while let Some(oldest) = self.frames.front()
+            && oldest.frame.end() <= from
         {
+            self.short -= usize::from(is_short(oldest));
             self.frames.pop_front();
         }
+    }
+}
+
+fn is_short(heard: &Heard) -> bool {
+    usize::from(heard.frame.len) < FRAME_SAMPLES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::{Frame, Law};
+
+    fn heard(start: u64, len: u8) -> Heard {
+        Heard {
+            frame: Frame {
+                start: Samples(start),
+                law: Law::Pcma,
+                g711: [0xD5; FRAME_SAMPLES],
+                len,
+                lost: 0,
+                telephone_event: false,
+            },
+            is_speech: false,
+            level: 0.0,
+        }
+    }
+
+    /// What is kept of frames of these lengths, by where each starts.
+    fn kept(lens: &[u8], keep: u64) -> Vec<u64> {
+        let (mut withheld, mut at) = (Withheld::default(), 0);
+        for &len in lens {
+            withheld.push(heard(at, len));
+            withheld.keep_last(Samples(keep));
+            at += u64::from(len);
+        }
+        withheld.iter().map(|heard| heard.frame.start.0).collect()
+    }
+
+    #[test]
+    fn frames_that_end_within_the_last_stretch_are_kept() {
+        assert_eq!(kept(&[160; 10], 480), [1_120, 1_280, 1_440]);
+        assert_eq!(kept(&[160; 10], 481), [960, 1_120, 1_280, 1_440]);
+        assert_eq!(kept(&[160; 2], 480), [0, 160]);
+        assert_eq!(kept(&[160; 2], 0), [] as [u64; 0]);
+    }
+
+    #[test]
+    fn short_frames_count_for_what_they_are() {
+        assert_eq!(kept(&[160, 40, 160, 160], 360), [160, 200, 360]);
+        assert_eq!(kept(&[160, 40, 160, 160, 160], 480), [200, 360, 520]);
+        assert_eq!(kept(&[40, 160, 160, 160, 160], 320), [360, 520]);
     }
 }

@@ -28,6 +28,11 @@ impl Background {
         passes
     }
 
+    /// Whether the last frame passed unjudged; so will the next, as a rule.
+    pub(super) const fn is_passing(&self) -> bool {
+        self.passed > 0
+    }
+
     /// Takes note of a verdict: log odds of speech.
     pub(super) fn note(&mut self, sound: &Sound, log_odds: f32) {
         if log_odds > CERTAIN {

@@ -51,10 +51,14 @@ impl Features {
         features
     }
 
-    /// Reads a little of every line of it.
+    /// Reads a little of every line of what a frame needs that nobody asks about.
+    pub(super) fn touch_passing(&self) -> f32 {
+        self.overlap.iter().step_by(16).sum::<f32>() + self.peak
+    }
+
+    /// The same of what one needs beyond that which is to be described.
     pub(super) fn touch(&self) -> f32 {
-        let lines = self.overlap.iter().chain(&self.usual).step_by(16);
-        lines.sum::<f32>() + self.peak
+        self.usual.iter().step_by(16).sum()
     }
 
     /// Takes a frame that nobody asks about, of this mean power.

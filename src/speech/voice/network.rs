@@ -97,7 +97,12 @@ impl VoiceActivity for Network {
     }
 
     fn touch(&self) -> f32 {
-        self.features.touch() + self.state[0] + self.state[UNITS / 2] + self.state[UNITS - 1]
+        let passing = self.features.touch_passing();
+        if self.background.is_passing() {
+            return passing;
+        }
+        let state = self.state[0] + self.state[UNITS / 2] + self.state[UNITS - 1];
+        passing + self.features.touch() + state
     }
 
     fn memory(&self) -> Vec<f32> {

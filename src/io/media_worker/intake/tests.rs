@@ -1,0 +1,254 @@
+#![expect(
+    clippy::disallowed_methods,
+    reason = "real sockets are read in real time"
+)]
+
+use std::thread::sleep;
+
+use super::*;
+
+const TICK: Duration = Duration::from_millis(20);
+const RTP: u8 = 0x80;
+/// A BYE of one source.
+const BYE: [u8; 8] = [0x81, 203, 0, 1, 0, 0, 0, 7];
+
+/// Two ports, a stream's and that of its RTCP, and who sends to them.
+struct Line {
+    intake: Intake,
+    ports: [u16; 2],
+    sender: UdpSocket,
+    /// The ticks before.
+    ticks: [Instant; 2],
+    heard: Heard,
+}
+
+#[derive(Default)]
+struct Heard {
+    demand: Option<Demand>,
+    /// Port, second byte and time of each datagram, in the tick that read it.
+    datagrams: Vec<(u16, u8, Instant)>,
+}
+
+impl Listener for Heard {
+    fn anticipate(&self, _: [Option<PortIndex>; GROUP]) {}
+
+    fn take(&mut self, datagram: &Datagram<'_>) -> Demand {
+        let Datagram {
+            number, bytes, at, ..
+        } = *datagram;
+        self.datagrams.push((number, bytes[1], at));
+        self.demand.unwrap_or(Demand::Seldom)
+    }
+}
+
+impl Line {
+    fn new(demand: Demand) -> Self {
+        let mut intake = Intake::new().unwrap();
+        let (even, odd) = pair();
+        let ports = [&even, &odd].map(|socket| socket.local_addr().unwrap().port());
+        for (place, socket) in [even, odd].into_iter().enumerate() {
+            let index = PortIndex::new(place);
+            intake.add(ports[place], index, socket).unwrap();
+        }
+        let mut line = Self {
+            intake,
+            ports,
+            sender: UdpSocket::bind("127.0.0.1:0").unwrap(),
+            ticks: [Instant::now(); 2],
+            heard: Heard::default(),
+        };
+        line.wait_for_stamps();
+        line.heard.demand = Some(demand);
+        line
+    }
+
+    /// The kernel begins to stamp what it gets a moment after the first socket wants it.
+    fn wait_for_stamps(&mut self) {
+        loop {
+            self.send(&[RTP, 0]);
+            sleep(TICK);
+            let interval = self.interval();
+            self.intake.drain(&interval, &mut self.heard).unwrap();
+            let datagrams = std::mem::take(&mut self.heard.datagrams);
+            if datagrams.iter().any(|&(_, _, at)| at < interval.until) {
+                break;
+            }
+        }
+        while self.intake.turns.iter().any(|turn| !turn.is_empty()) {
+            self.tick();
+        }
+        self.intake.ports.iter_mut().for_each(|port| port.turns = 0);
+    }
+
+    fn send(&self, bytes: &[u8]) {
+        let to = ("127.0.0.1", self.ports[0]);
+        self.sender.send_to(bytes, to).unwrap();
+    }
+
+    fn send_rtcp(&self, bytes: &[u8]) {
+        let to = ("127.0.0.1", self.ports[1]);
+        self.sender.send_to(bytes, to).unwrap();
+    }
+
+    /// What is read in the next tick: port and second byte of each.
+    fn tick(&mut self) -> Vec<(u16, u8)> {
+        let interval = self.interval();
+        self.intake.drain(&interval, &mut self.heard).unwrap();
+        let datagrams = self.heard.datagrams.drain(..);
+        datagrams.map(|(port, byte, _)| (port, byte)).collect()
+    }
+
+    fn interval(&mut self) -> Interval {
+        let now = Instant::now();
+        let since = self.ticks[0];
+        self.ticks = [self.ticks[1], now];
+        Interval {
+            since,
+            until: now,
+            until_real: super::super::time_of_day(),
+        }
+    }
+}
+
+/// Sockets on neighbouring ports, the lower one even.
+fn pair() -> (UdpSocket, UdpSocket) {
+    loop {
+        let even = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = even.local_addr().unwrap().port();
+        if port.is_multiple_of(2)
+            && let Ok(odd) = UdpSocket::bind(("127.0.0.1", port + 1))
+        {
+            even.set_nonblocking(true).unwrap();
+            odd.set_nonblocking(true).unwrap();
+            return (even, odd);
+        }
+    }
+}
+
+#[test]
+fn datagram_came_when_the_kernel_got_it() {
+    let mut line = Line::new(Demand::Seldom);
+    let before = Instant::now();
+    line.send(&[RTP, 1]);
+    let after = Instant::now();
+    sleep(Duration::from_millis(50));
+    let interval = line.interval();
+    line.intake.drain(&interval, &mut line.heard).unwrap();
+    let (_, _, at) = line.heard.datagrams[0];
+    let slack = Duration::from_millis(1);
+    assert!(
+        at + slack >= before && at <= after + slack,
+        "{:?}",
+        after - at
+    );
+}
+
+#[test]
+fn stamp_outside_the_last_ticks_is_not_believed() {
+    let until = Instant::now();
+    let interval = Interval {
+        since: until - 2 * TICK,
+        until,
+        until_real: Duration::from_secs(1_000),
+    };
+    let at = |seconds: f64| interval.place(Some(Duration::from_secs_f64(seconds)));
+    assert_eq!(at(1_005.0), until);
+    assert_eq!(at(2.0), until - 2 * TICK);
+    assert_eq!(interval.place(None), until);
+    let ago = until - at(999.97);
+    assert!(ago.abs_diff(Duration::from_millis(30)) < Duration::from_micros(1));
+}
+
+#[test]
+fn port_where_nothing_is_pressing_is_read_every_second_tick() {
+    let mut line = Line::new(Demand::Seldom);
+    let mut read: Vec<Vec<u8>> = Vec::new();
+    for byte in 0..6 {
+        line.send(&[RTP, byte]);
+        sleep(TICK);
+        read.push(line.tick().into_iter().map(|(_, byte)| byte).collect());
+    }
+    assert_eq!(
+        read,
+        [vec![0], vec![], vec![1, 2], vec![], vec![3, 4], vec![]]
+    );
+}
+
+#[test]
+fn port_that_presses_is_read_every_tick_once() {
+    let mut line = Line::new(Demand::Often);
+    line.send(&[RTP, 0]);
+    assert_eq!(line.tick().len(), 1);
+    line.send(&[RTP, 1]);
+    line.send(&[RTP, 2]);
+    assert_eq!(line.tick().len(), 1, "both have just come");
+    sleep(TICK);
+    assert_eq!(
+        line.tick().len(),
+        1,
+        "what is as old as a packet's time is read at once"
+    );
+}
+
+#[test]
+fn port_with_a_deadline_is_emptied() {
+    let mut line = Line::new(Demand::All);
+    line.send(&[RTP, 0]);
+    line.tick();
+    (1..5).for_each(|byte| line.send(&[RTP, byte]));
+    assert_eq!(line.tick().len(), 4);
+}
+
+#[test]
+fn sender_that_was_silent_is_heard_again_and_no_datagram_is_left_behind() {
+    for demand in [Demand::Seldom, Demand::Often, Demand::All] {
+        let mut line = Line::new(demand);
+        let mut read = 0;
+        for byte in 0..4 {
+            line.send(&[RTP, byte]);
+            for _ in 0..10 {
+                sleep(Duration::from_millis(2));
+                read += line.tick().len();
+            }
+        }
+        assert_eq!(read, 4, "{demand:?}");
+    }
+}
+
+#[test]
+fn flood_on_one_port_is_heard_in_its_order_and_holds_no_other_up() {
+    let mut line = Line::new(Demand::Seldom);
+    (0..200).for_each(|byte| line.send(&[RTP, byte]));
+    line.send_rtcp(&[RTP, 0]);
+    sleep(TICK);
+    let read = line.tick();
+    let [flooded, other] = line.ports;
+    let place = read.iter().position(|&(port, _)| port == other);
+    assert!(place.is_some_and(|place| place <= DEPTH), "{place:?}");
+    let of_flood = read.iter().filter(|(port, _)| *port == flooded);
+    let bytes: Vec<u8> = of_flood.map(|&(_, byte)| byte).collect();
+    assert_eq!(bytes, (0..200).collect::<Vec<u8>>());
+}
+
+#[test]
+fn what_a_stream_sent_before_its_bye_is_heard_before_it() {
+    let mut line = Line::new(Demand::Often);
+    line.send(&[RTP, 0]);
+    line.tick();
+    (1..4).for_each(|byte| line.send(&[RTP, byte]));
+    line.send_rtcp(&BYE);
+    let [stream, rtcp] = line.ports;
+    let expected = [(stream, 1), (stream, 2), (stream, 3), (rtcp, 203)];
+    assert_eq!(line.tick(), expected);
+}
+
+#[test]
+fn port_is_emptied_when_its_call_is_told_to_end() {
+    let mut line = Line::new(Demand::Seldom);
+    line.send(&[RTP, 0]);
+    line.tick();
+    (1..4).for_each(|byte| line.send(&[RTP, byte]));
+    let interval = line.interval();
+    line.intake.empty(line.ports[0], &interval, &mut line.heard);
+    assert_eq!(line.heard.datagrams.len(), 3);
+}
