@@ -9,7 +9,7 @@ use crate::contestant::{Load, Result, callscribe, measure};
 use crate::control::Control;
 use crate::lines::Reader;
 use crate::process::Process;
-use crate::{Outcome, account, fresh_folder, ports, sink};
+use crate::{Outcome, account, fresh_folder, fresh_memory, ports, sink};
 
 /// How long anything may take to start, or to end.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -63,8 +63,9 @@ impl Daemon {
         let mut run = load.cores.for_contestant(&callscribe()?);
         run.args(["run", "--config"])
             .arg(&config)
-            // As its unit does: the journal is there, the spool and the state of the calls.
+            // As its unit does: the journal is there, the spool and the state of the calls; and the tape, in memory.
             .env("STATE_DIRECTORY", &folder)
+            .env("RUNTIME_DIRECTORY", fresh_memory()?)
             .stderr(fs::File::create(folder.join("daemon.log"))?);
         let process = Process::start(&mut run)?;
         let control = folder.join("control.sock");

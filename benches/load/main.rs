@@ -99,7 +99,9 @@ fn main() -> ExitCode {
         Some(Role::Yardstick(task)) => yardstick::run(&task),
         None => compare(command.plan),
     };
-    fs::remove_dir_all(scratch_path()).unwrap_or_default();
+    for folder in [scratch_path(), memory_path()] {
+        fs::remove_dir_all(folder).unwrap_or_default();
+    }
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -203,7 +205,19 @@ fn scratch_path() -> PathBuf {
 
 /// An empty folder for what one run needs.
 fn fresh_folder() -> Outcome<PathBuf> {
-    let folder = scratch()?.join("run");
+    fresh(scratch()?.join("run"))
+}
+
+/// An empty folder in memory, as systemd's runtime directories are.
+fn fresh_memory() -> Outcome<PathBuf> {
+    fresh(memory_path())
+}
+
+fn memory_path() -> PathBuf {
+    PathBuf::from(format!("/dev/shm/callscribe-bench-{}", std::process::id()))
+}
+
+fn fresh(folder: PathBuf) -> Outcome<PathBuf> {
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
