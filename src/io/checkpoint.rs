@@ -366,3 +366,19 @@ fn boot_id() -> String {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id");
     id.map(|id| id.trim().to_owned()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::tape;
+
+    #[test]
+    fn tape_goes_back_to_the_oldest_state_with_time_to_write_it() {
+        let Rhythm { round, quiet } = Rhythm::WITH_TAPE;
+        let oldest = quiet + 2 * round;
+        assert!(
+            oldest + Duration::from_millis(300) < tape::LEAST,
+            "{oldest:?}"
+        );
+    }
+}

@@ -285,8 +285,10 @@ impl Worker {
                 return self.leave_state(now);
             }
             self.keep_state(now);
-            // What came just after the reading waits for a tick and then for this work: together, a tick at most.
-            due = now + tick.saturating_sub(now.elapsed()).max(tick / 4);
+            // What came just after the reading waits for the next one and then for as much work: together, a tick. The
+            // sessions have a moment in any case.
+            let worked = now.elapsed();
+            due = now + worked + tick.saturating_sub(2 * worked).max(tick / 20);
         }
     }
 

@@ -21,6 +21,10 @@ const REELS: usize = 4;
 /// What one reel holds. Together those before the newest go back much further than a checkpoint does.
 const REEL: Duration = Duration::from_secs(1);
 
+/// How far a tape goes back at least.
+#[cfg(test)]
+pub(crate) const LEAST: Duration = Duration::from_secs(REEL.as_secs() * (REELS as u64 - 1));
+
 /// A reel takes no more than this: 170,000 packets a second. It is memory, also of a worker that is flooded.
 const REEL_BYTES: usize = 32 << 20;
 
