@@ -302,22 +302,31 @@ impl Intake {
             }
         }
         listener.anticipate(ports);
+        let mut rtcp = Vec::new();
         for number in 0..count {
-            self.hand_out(number, interval, listener);
+            match self.stream_of_rtcp(number) {
+                Some(stream) => rtcp.push((number, stream)),
+                None => self.hand_out(number, listener),
+            }
+        }
+        // It may say BYE: what was sent to the stream's own port comes before it.
+        for (number, stream) in rtcp {
+            self.empty(stream, interval, listener);
+            self.hand_out(number, listener);
         }
     }
 
-    /// Has something in the basket taken. Before RTCP comes what was sent to the stream's own port: it may say BYE.
-    fn hand_out(&mut self, number: usize, interval: &Interval, listener: &mut impl Listener) {
+    /// The port below that of something in the basket, if it is RTCP and may be that port's.
+    fn stream_of_rtcp(&self, number: usize) -> Option<u16> {
         let read = &self.basket[number];
-        let place = read.place;
-        let of_stream = self.ports[place].number.checked_sub(1);
-        let of_stream = of_stream.filter(|number| number % 2 == 0 && is_rtcp(read.bytes()));
-        if let Some(number) = of_stream {
-            self.empty(number, interval, listener);
-        }
-        let port = &mut self.ports[place];
-        port.demand = listener.take(&self.basket[number].as_datagram(port));
+        let below = self.ports[read.place].number.checked_sub(1)?;
+        (below.is_multiple_of(2) && is_rtcp(read.bytes())).then_some(below)
+    }
+
+    fn hand_out(&mut self, number: usize, listener: &mut impl Listener) {
+        let read = &self.basket[number];
+        let port = &mut self.ports[read.place];
+        port.demand = listener.take(&read.as_datagram(port));
     }
 
     fn empty_place(&mut self, place: usize, interval: &Interval, listener: &mut impl Listener) {

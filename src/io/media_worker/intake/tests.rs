@@ -243,6 +243,16 @@ fn what_a_stream_sent_before_its_bye_is_heard_before_it() {
 }
 
 #[test]
+fn stream_keeps_its_order_whichever_port_has_something_first() {
+    let mut line = Line::new(Demand::Often);
+    line.send_rtcp(&BYE);
+    (1..4).for_each(|byte| line.send(&[RTP, byte]));
+    let [stream, rtcp] = line.ports;
+    let expected = [(stream, 1), (stream, 2), (stream, 3), (rtcp, 203)];
+    assert_eq!(line.tick(), expected);
+}
+
+#[test]
 fn port_is_emptied_when_its_call_is_told_to_end() {
     let mut line = Line::new(Demand::Seldom);
     line.send(&[RTP, 0]);
