@@ -6,6 +6,7 @@ pub mod backlog;
 pub mod checkpoint;
 pub mod checkpoint_store;
 mod claim;
+pub mod clock;
 mod connections;
 pub mod control;
 pub mod door;

@@ -1,5 +1,6 @@
 //! One leg of a call: the circuit from a datagram to the parts of its utterances, and from their texts to lines.
 
+mod demand;
 mod lines;
 mod saved;
 
@@ -14,12 +15,13 @@ use crate::call::ledger::Ledger;
 use crate::call::loss::LossRun;
 use crate::call::part::{Closed, Outcome, Parts};
 use crate::call::port::OldStream;
-use crate::call::switchboard::{Demand, PortIndex, Settings};
+use crate::call::switchboard::{PortIndex, Settings};
 use crate::call::{CallKey, Outbox, Output, PartKey};
 use crate::event::{Body, HealthState, Role, RoleSource};
 use crate::media::receiver::{self, Receiver};
 use crate::media::{CallClock, Frame, Law, Samples, Ssrc};
 use crate::speech::{self, utterance::Segmenter};
+pub use demand::Demand;
 use lines::Finality;
 pub use saved::{SavedLeg, UnsettledPart};
 
@@ -38,7 +40,8 @@ pub struct LegSpec {
     pub expected_source: receiver::ExpectedSource,
 }
 
-/// A leg. Its call feeds it and gives it the outbox of the worker.
+/// A leg. Its call feeds it and gives it the outbox of the worker. It begins with a line of the cache, so that
+/// [`Leg::touch`] reads the same lines of each.
 #[repr(align(64))]
 pub struct Leg {
     context: Context,
@@ -119,17 +122,6 @@ impl Leg {
     /// The same of what lies in memory of its own, when what refers to it is there.
     pub fn touch_beyond(&self) -> u64 {
         self.receiver.touch_beyond() ^ self.segmenter.touch_beyond()
-    }
-
-    /// How soon the next datagram is wanted.
-    pub fn demand(&self) -> Demand {
-        if self.receiver.poll_timeout().is_some() {
-            Demand::All
-        } else if self.segmenter.is_pressing(self.settings.fragment) {
-            Demand::Often
-        } else {
-            Demand::Seldom
-        }
     }
 
     /// A datagram arrived on the leg's port.
@@ -495,8 +487,11 @@ impl Leg {
             }
             speech::Output::LeadIn(frame) | speech::Output::Audio(frame) => {
                 if let Some(key) = self.open_part {
-                    let at = now;
-                    outbox.push(Output::Audio { key, frame, at });
+                    outbox.push(Output::Audio {
+                        key,
+                        frame,
+                        at: now,
+                    });
                 }
             }
             speech::Output::PartClosed { end, speech, last } => {
@@ -504,8 +499,11 @@ impl Leg {
                 let closed = Closed { end, speech, last };
                 self.parts.close(closed);
                 if let Some(key) = self.open_part.take() {
-                    let at = now;
-                    outbox.push(Output::ClosePart { key, closed, at });
+                    outbox.push(Output::ClosePart {
+                        key,
+                        closed,
+                        at: now,
+                    });
                 }
             }
             speech::Output::Ended {

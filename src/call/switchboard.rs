@@ -26,7 +26,7 @@ use crate::media::admission::{admission, foreign_sound, is_rtcp};
 use crate::media::receiver::{self, ExpectedSource};
 use crate::queue::take_first;
 use crate::speech::voice;
-pub use anticipation::{Demand, GROUP};
+pub use anticipation::GROUP;
 pub use refusal::OVERLOAD_OVER;
 pub use registration::RegisterError;
 pub use resumption::{Hindrance, News, Resumed};

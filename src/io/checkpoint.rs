@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::call::conversation::{Call, Phase, SavedCall};
 use crate::call::switchboard::{News, Switchboard};
 use crate::call::{CallKey, PartKey};
+use crate::io::clock::monotonic;
 use crate::io::spool::SpooledPart;
 use crate::io::told::Told;
 use crate::media::Law;
@@ -351,14 +351,6 @@ pub fn read(bytes: &[u8]) -> Vec<FoundCall> {
 
 fn millis(time: Duration) -> usize {
     usize::try_from(time.as_millis()).unwrap_or(usize::MAX)
-}
-
-/// The clock of [`Instant`], as a number.
-pub fn monotonic() -> Duration {
-    let time = clock_gettime(ClockId::Monotonic);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
-    Duration::new(seconds, nanos)
 }
 
 /// Names the time since the machine was started.

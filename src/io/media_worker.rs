@@ -25,7 +25,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tracing::{Span, error, info, trace, warn};
@@ -36,19 +35,19 @@ use crate::call::label::PartLabel;
 use crate::call::overload::Shedding;
 use crate::call::part::Outcome;
 use crate::call::switchboard::{Line, OVERLOAD_OVER, Settings, Switchboard};
-use crate::call::{CallKey, Output, PartKey, WallClock};
+use crate::call::{Output, PartKey, WallClock};
 use crate::config::file;
 use crate::event::{Body, Event, GapReason};
 use crate::io::assignment::Share;
-use crate::io::checkpoint::{self, Checkpoints, FoundCall, Rhythm};
+use crate::io::checkpoint::{Checkpoints, FoundCall, Rhythm};
 use crate::io::checkpoint_store::CheckpointStore;
+use crate::io::clock;
 use crate::io::pressure::Pressure;
 use crate::io::publisher::Publisher;
 use crate::io::recogniser::Recogniser;
 use crate::io::spool::Spool;
 use crate::io::systemd;
 use crate::io::tape::{Tape, Taped};
-use ear::Ear;
 use intake::{Intake, Interval};
 pub(crate) use meter::SEND_BOUNDS;
 pub use meter::{Meter, WorkerFigures};
@@ -210,12 +209,7 @@ fn set_up(
         draining: None,
         is_handing_over: false,
         pulse: Arc::default(),
-        last_tick: now,
-        interval: Interval {
-            since: now,
-            until: now,
-            until_real: time_of_day(),
-        },
+        interval: Interval::beginning(now),
         next_wall_clock: now,
         next_stray_report: now + STRAY_REPORT_INTERVAL,
         reported_strays: 0,
@@ -250,8 +244,7 @@ struct Worker {
     draining: Option<Instant>,
     is_handing_over: bool,
     pulse: Arc<AtomicU64>,
-    /// When the tick before the last one was.
-    last_tick: Instant,
+    /// In which everything came that is read now.
     interval: Interval,
     next_wall_clock: Instant,
     next_stray_report: Instant,
@@ -298,7 +291,7 @@ impl Worker {
             self.switchboard.set_wall_clock(wall_clock());
         }
         if self.switchboard.overload().is_due(now) {
-            self.switchboard.handle_usage(thread_time(), now);
+            self.switchboard.handle_usage(clock::thread_time(), now);
             let shedding = self.switchboard.overload().shedding();
             self.pressure.note(shedding == Shedding::Speech);
             self.shedding.note(shedding != Shedding::Nothing);
@@ -319,46 +312,6 @@ impl Worker {
                 "datagrams came to ports without a call, and were dropped"
             );
             self.reported_strays = strays;
-        }
-    }
-
-    /// Takes what has come. It is on the tape before anything comes of it.
-    fn receive(&mut self, now: Instant) -> io::Result<()> {
-        let tick = checkpoint::monotonic();
-        self.interval = Interval {
-            since: std::mem::replace(&mut self.last_tick, self.interval.until),
-            until: now,
-            until_real: time_of_day(),
-        };
-        let mut ear = Ear {
-            switchboard: &mut self.switchboard,
-            tape: self.tape.as_mut(),
-            now,
-            tick,
-        };
-        let received = self.intake.drain(&self.interval, &mut ear);
-        if let Some(tape) = &mut self.tape {
-            tape.write(tick);
-        }
-        received
-    }
-
-    /// Takes all that has come for a call: what happens to it next happens after that.
-    fn hear_out(&mut self, call: CallKey) {
-        let now = self.interval.until;
-        let ports: Vec<u16> = self.switchboard.ports_of(call).collect();
-        let tick = checkpoint::monotonic();
-        let mut ear = Ear {
-            switchboard: &mut self.switchboard,
-            tape: self.tape.as_mut(),
-            now,
-            tick,
-        };
-        for port in ports {
-            self.intake.empty(port, &self.interval, &mut ear);
-        }
-        if let Some(tape) = &mut self.tape {
-            tape.write(tick);
         }
     }
 
@@ -498,22 +451,6 @@ impl Worker {
         // What waits on disk is left to the next daemon.
         self.switchboard.calls().all(Call::is_waiting)
     }
-}
-
-/// What this thread has used of a core so far.
-fn thread_time() -> Duration {
-    read_clock(ClockId::ThreadCPUTime)
-}
-
-/// Since 1970.
-fn time_of_day() -> Duration {
-    read_clock(ClockId::Realtime)
-}
-
-fn read_clock(clock: ClockId) -> Duration {
-    let time = clock_gettime(clock);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 fn wall_clock() -> WallClock {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use crate::io::checkpoint;
+use crate::io::clock;
 
 /// Pieces of a tape: the one that is written, and those that are older than it.
 const REELS: usize = 4;
@@ -25,7 +25,7 @@ const REEL: Duration = Duration::from_secs(1);
 #[cfg(test)]
 pub(crate) const LEAST: Duration = Duration::from_secs(REEL.as_secs() * (REELS as u64 - 1));
 
-/// A reel takes no more than this: 170,000 packets a second. It is memory, also of a worker that is flooded.
+/// A reel takes no more than this: 160,000 packets a second. It is memory, also of a worker that is flooded.
 const REEL_BYTES: usize = 32 << 20;
 
 /// Ends the name of each file; before it stand the numbers of worker and reel.
@@ -82,7 +82,7 @@ impl Tape {
         Ok(Self {
             reels: (0..REELS).map(reel).collect::<io::Result<_>>()?,
             current: 0,
-            begun: checkpoint::monotonic(),
+            begun: clock::monotonic(),
             written: 0,
             tick: Vec::new(),
             is_failing: false,

@@ -5,23 +5,12 @@ use std::hint::black_box;
 use super::{News, PortIndex, Switchboard};
 use crate::call::CallKey;
 use crate::call::conversation::Call;
-use crate::call::leg::Leg;
+use crate::call::leg::{Demand, Leg};
 use crate::call::port::{Port, PortUse};
 
 /// How many ports are looked at at a time: enough for their fetches to overlap, and few enough that what they brought is
 /// still there when it is the last one's turn. Other numbers were not measured.
 pub const GROUP: usize = 16;
-
-/// How soon what comes to a port next is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Demand {
-    /// Whenever it suits: nobody speaks there, or the next packets only add to what is being said.
-    Seldom,
-    /// Soon: they may begin or end an utterance, or complete what goes to the recogniser.
-    Often,
-    /// Soon, and all that there is: something has a deadline, which a packet that is there must not miss.
-    All,
-}
 
 impl Switchboard {
     /// How soon what comes to a port next is wanted.

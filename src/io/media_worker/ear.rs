@@ -1,17 +1,56 @@
 //! Hears what has come in a tick, and has it taped where it belongs to a call.
 
+use std::io;
 use std::time::{Duration, Instant};
 
-use super::intake::{Datagram, Listener};
-use crate::call::switchboard::{Demand, GROUP, PortIndex, Switchboard};
+use super::Worker;
+use super::intake::{Datagram, Intake, Interval, Listener};
+use crate::call::CallKey;
+use crate::call::leg::Demand;
+use crate::call::switchboard::{GROUP, PortIndex, Switchboard};
+use crate::io::clock;
 use crate::io::tape::Tape;
 
-pub(super) struct Ear<'a> {
-    pub(super) switchboard: &'a mut Switchboard,
-    pub(super) tape: Option<&'a mut Tape>,
-    pub(super) now: Instant,
+struct Ear<'a> {
+    switchboard: &'a mut Switchboard,
+    tape: Option<&'a mut Tape>,
+    now: Instant,
     /// The same on the monotonic clock, for the tape.
-    pub(super) tick: Duration,
+    tick: Duration,
+}
+
+impl Worker {
+    /// Takes what has come since the last ticks.
+    pub(super) fn receive(&mut self, now: Instant) -> io::Result<()> {
+        self.interval = self.interval.next(now, clock::time_of_day());
+        self.listen(|intake, interval, ear| intake.drain(interval, ear))
+    }
+
+    /// Takes all that has come for a call: what happens to it next happens after that.
+    pub(super) fn hear_out(&mut self, call: CallKey) {
+        let ports: Vec<u16> = self.switchboard.ports_of(call).collect();
+        self.listen(|intake, interval, ear| {
+            for port in ports {
+                intake.empty(port, interval, ear);
+            }
+        });
+    }
+
+    /// Has something heard. It is on the tape before anything comes of it.
+    fn listen<T>(&mut self, hear: impl FnOnce(&mut Intake, &Interval, &mut Ear<'_>) -> T) -> T {
+        let tick = clock::monotonic();
+        let mut ear = Ear {
+            switchboard: &mut self.switchboard,
+            tape: self.tape.as_mut(),
+            now: self.interval.until(),
+            tick,
+        };
+        let heard = hear(&mut self.intake, &self.interval, &mut ear);
+        if let Some(tape) = &mut self.tape {
+            tape.write(tick);
+        }
+        heard
+    }
 }
 
 impl Listener for Ear<'_> {
@@ -19,7 +58,11 @@ impl Listener for Ear<'_> {
         self.switchboard.anticipate(ports);
     }
 
-    fn take(&mut self, datagram: &Datagram<'_>) -> Demand {
+    fn demand(&self, port: PortIndex) -> Demand {
+        self.switchboard.demand(port)
+    }
+
+    fn take(&mut self, datagram: &Datagram<'_>) {
         let &Datagram {
             index,
             number,
@@ -34,6 +77,5 @@ impl Listener for Ear<'_> {
             let age = self.now.saturating_duration_since(at);
             tape.note((self.tick, age), number, source, bytes);
         }
-        self.switchboard.demand(index)
     }
 }

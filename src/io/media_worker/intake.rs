@@ -20,7 +20,8 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
-use crate::call::switchboard::{Demand, GROUP, PortIndex};
+use crate::call::leg::Demand;
+use crate::call::switchboard::{GROUP, PortIndex};
 use crate::media::admission::is_rtcp;
 
 /// Largest datagram that can be audio: beyond any MTU that carries RTP. Longer ones arrive cut and
@@ -73,8 +74,11 @@ pub(super) trait Listener {
     /// There is something on these ports; it follows.
     fn anticipate(&self, ports: [Option<PortIndex>; GROUP]);
 
-    /// The next of it. Tells how soon what else comes to the port is wanted.
-    fn take(&mut self, datagram: &Datagram<'_>) -> Demand;
+    /// The next of it.
+    fn take(&mut self, datagram: &Datagram<'_>);
+
+    /// How soon what comes to a port next is wanted.
+    fn demand(&self, port: PortIndex) -> Demand;
 }
 
 /// What came to a port.
@@ -95,15 +99,42 @@ pub(super) struct Datagram<'a> {
 /// The kernel stamps a datagram by the time of day, which somebody may set; what it says is believed within these limits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Interval {
-    pub(super) since: Instant,
-    pub(super) until: Instant,
+    /// Two ticks ago: a port is read in every second one at the latest.
+    since: Instant,
+    last_tick: Instant,
+    until: Instant,
     /// The time of day at its end, since 1970.
-    pub(super) until_real: Duration,
+    until_real: Duration,
 }
 
 impl Interval {
+    /// Before anything came.
+    pub(super) const fn beginning(now: Instant) -> Self {
+        Self {
+            since: now,
+            last_tick: now,
+            until: now,
+            until_real: Duration::ZERO,
+        }
+    }
+
+    /// The interval of the next tick.
+    pub(super) const fn next(&self, now: Instant, time_of_day: Duration) -> Self {
+        Self {
+            since: self.last_tick,
+            last_tick: self.until,
+            until: now,
+            until_real: time_of_day,
+        }
+    }
+
+    /// The tick.
+    pub(super) const fn until(&self) -> Instant {
+        self.until
+    }
+
     /// When something came that has this stamp.
-    fn place(&self, stamp: Option<Duration>) -> Instant {
+    fn time_of(&self, stamp: Option<Duration>) -> Instant {
         let ago = stamp.map_or(Duration::ZERO, |at| self.until_real.saturating_sub(at));
         let at = self.until.checked_sub(ago).unwrap_or(self.since);
         at.max(self.since)
@@ -204,7 +235,9 @@ impl Intake {
                 *entry = Some(place);
             }
             self.read_group(&mut group, interval, listener);
-            places.iter().for_each(|&place| self.give_turn(place));
+            for &place in places {
+                self.give_turn(place, listener);
+            }
             if group.iter().any(Option::is_some) {
                 hungry.push(group);
             }
@@ -214,6 +247,9 @@ impl Intake {
         for times in FURTHER_ROUNDS {
             for group in &mut hungry {
                 for _ in 0..times {
+                    if group.iter().all(Option::is_none) {
+                        break;
+                    }
                     self.read_group(group, interval, listener);
                 }
             }
@@ -255,10 +291,11 @@ impl Intake {
     }
 
     /// Says when a port is read next. Where epoll cannot be told, it is read in vain until it can.
-    fn give_turn(&mut self, place: usize) {
+    fn give_turn(&mut self, place: usize, listener: &impl Listener) {
         let Some(port) = self.ports.get_mut(place) else {
             return;
         };
+        port.demand = listener.demand(port.index);
         if port.misses >= PATIENCE
             && epoll::modify(&self.epoll, &port.socket, name(place), ONCE).is_ok()
         {
@@ -323,19 +360,18 @@ impl Intake {
         (below.is_multiple_of(2) && is_rtcp(read.bytes())).then_some(below)
     }
 
-    fn hand_out(&mut self, number: usize, listener: &mut impl Listener) {
+    fn hand_out(&self, number: usize, listener: &mut impl Listener) {
         let read = &self.basket[number];
-        let port = &mut self.ports[read.place];
-        port.demand = listener.take(&read.as_datagram(port));
+        listener.take(&read.as_datagram(&self.ports[read.place]));
     }
 
     fn empty_place(&mut self, place: usize, interval: &Interval, listener: &mut impl Listener) {
-        let port = &mut self.ports[place];
+        let port = &self.ports[place];
         for _ in 0..MOST {
             if !port.read(&mut self.sooner, &mut self.control, interval) {
                 return;
             }
-            port.demand = listener.take(&self.sooner.as_datagram(port));
+            listener.take(&self.sooner.as_datagram(port));
         }
     }
 }
@@ -355,7 +391,7 @@ impl Port {
         };
         let stamp = message.cmsgs().into_iter().flatten().find_map(stamp);
         (to.len, to.source) = (message.bytes, source);
-        (to.at, to.is_stamped) = (interval.place(stamp), stamp.is_some());
+        (to.at, to.is_stamped) = (interval.time_of(stamp), stamp.is_some());
         true
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::{Worker, WorkerFigures, plug, thread_time};
+use super::{Worker, WorkerFigures, plug};
 use crate::call::PartKey;
 use crate::call::conversation::{Call, CallUpdate, UpdateError};
 use crate::call::registration::Registration;
@@ -14,6 +14,7 @@ use crate::call::snapshot::CallSnapshot;
 use crate::call::switchboard::{RegisterError, Settings};
 use crate::config::file;
 use crate::event::{Body, CallEnded, EndReason, Event};
+use crate::io::clock;
 
 /// Orders obeyed in one tick; the rest waits for the next.
 const ORDERS_PER_TICK: usize = 64;
@@ -181,7 +182,7 @@ impl Worker {
         WorkerFigures {
             census: self.switchboard.census(now),
             meter: self.meter.clone(),
-            busy: thread_time(),
+            busy: clock::thread_time(),
             load: self.switchboard.overload().load(),
             shedding: self.switchboard.overload().shedding(),
             delays: self.recognitions.delays(),

@@ -12,7 +12,8 @@ use crate::call::leg::UnsettledPart;
 use crate::call::part::Outcome;
 use crate::call::switchboard::PortIndex;
 use crate::event::{Body, CallEnded, EndReason, Event, GapReason};
-use crate::io::checkpoint::{self, FoundCall, KeptAudio};
+use crate::io::checkpoint::{FoundCall, KeptAudio};
+use crate::io::clock;
 use crate::io::spool::SpooledPart;
 use crate::io::tape::Taped;
 use crate::io::told::Told;
@@ -80,7 +81,7 @@ impl Worker {
 
     /// What is younger than the state of its call has the effect again that it had then; gives its number.
     fn hear_again(&mut self, taped: &[Taped], now: Instant) -> usize {
-        let today = checkpoint::monotonic();
+        let today = clock::monotonic();
         let mut heard = 0;
         for tick in taped.chunk_by(|one, next| one.at == next.at) {
             let ago = today.saturating_sub(tick[0].at);

@@ -6,6 +6,7 @@
 use std::thread::sleep;
 
 use super::*;
+use crate::io::clock;
 
 const TICK: Duration = Duration::from_millis(20);
 const RTP: u8 = 0x80;
@@ -17,8 +18,7 @@ struct Line {
     intake: Intake,
     ports: [u16; 2],
     sender: UdpSocket,
-    /// The ticks before.
-    ticks: [Instant; 2],
+    interval: Interval,
     heard: Heard,
 }
 
@@ -32,12 +32,15 @@ struct Heard {
 impl Listener for Heard {
     fn anticipate(&self, _: [Option<PortIndex>; GROUP]) {}
 
-    fn take(&mut self, datagram: &Datagram<'_>) -> Demand {
+    fn demand(&self, _: PortIndex) -> Demand {
+        self.demand.unwrap_or(Demand::Seldom)
+    }
+
+    fn take(&mut self, datagram: &Datagram<'_>) {
         let Datagram {
             number, bytes, at, ..
         } = *datagram;
         self.datagrams.push((number, bytes[1], at));
-        self.demand.unwrap_or(Demand::Seldom)
     }
 }
 
@@ -54,7 +57,7 @@ impl Line {
             intake,
             ports,
             sender: UdpSocket::bind("127.0.0.1:0").unwrap(),
-            ticks: [Instant::now(); 2],
+            interval: Interval::beginning(Instant::now()),
             heard: Heard::default(),
         };
         line.wait_for_stamps();
@@ -99,14 +102,8 @@ impl Line {
     }
 
     fn interval(&mut self) -> Interval {
-        let now = Instant::now();
-        let since = self.ticks[0];
-        self.ticks = [self.ticks[1], now];
-        Interval {
-            since,
-            until: now,
-            until_real: super::super::time_of_day(),
-        }
+        self.interval = self.interval.next(Instant::now(), clock::time_of_day());
+        self.interval
     }
 }
 
@@ -148,13 +145,14 @@ fn stamp_outside_the_last_ticks_is_not_believed() {
     let until = Instant::now();
     let interval = Interval {
         since: until - 2 * TICK,
+        last_tick: until - TICK,
         until,
         until_real: Duration::from_secs(1_000),
     };
-    let at = |seconds: f64| interval.place(Some(Duration::from_secs_f64(seconds)));
+    let at = |seconds: f64| interval.time_of(Some(Duration::from_secs_f64(seconds)));
     assert_eq!(at(1_005.0), until);
     assert_eq!(at(2.0), until - 2 * TICK);
-    assert_eq!(interval.place(None), until);
+    assert_eq!(interval.time_of(None), until);
     let ago = until - at(999.97);
     assert!(ago.abs_diff(Duration::from_millis(30)) < Duration::from_micros(1));
 }
