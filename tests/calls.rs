@@ -14,6 +14,7 @@ use callscribe::call::conversation::{CallSpec, CallUpdate};
 use callscribe::call::leg::{Demand, LegSpec};
 use callscribe::call::switchboard::{Line, PortIndex, RegisterError, Settings};
 use callscribe::event::{EndReason, Metadata, Role, RoleSource};
+use callscribe::media::Samples;
 use callscribe::media::receiver::ExpectedSource;
 use serde_json::Value;
 use virtual_calls::{Answer, PACKET, Sender, VirtualCalls, sentence};
@@ -120,6 +121,14 @@ fn call_tells_its_story_and_its_ledger_adds_up() {
     );
 }
 
+/// The time within which the leg wants what comes next.
+fn time_within(demand: Demand) -> Duration {
+    match demand {
+        Demand::All => Duration::ZERO,
+        Demand::Within(time) => time,
+    }
+}
+
 /// What the leg demands after each packet of speech, and the samples that its open part has then.
 fn demands_during_speech() -> Vec<(Demand, usize)> {
     let (mut calls, port, _) = one_leg();
@@ -147,14 +156,11 @@ fn leg_presses_when_a_fragment_is_nearly_there_and_is_patient_within_one() {
             .filter(|pair| grows(pair))
             .map(|pair| pair[0])
     };
-    let is_near = |&(_, part): &(Demand, usize)| fragment - part % fragment <= 320;
-    assert!(growing().filter(is_near).count() >= 5, "{demands:?}");
-    assert!(
-        growing()
-            .filter(is_near)
-            .all(|(demand, _)| demand == Demand::Often)
-    );
-    let patient = growing().filter(|(demand, _)| *demand == Demand::Seldom);
+    let missing = |part| Samples((fragment - part % fragment) as u64).as_duration();
+    assert!(growing().all(|(demand, part)| time_within(demand) <= missing(part)));
+    let last = growing().filter(|&(_, part)| missing(part) == PACKET);
+    assert!(last.count() >= 5, "{demands:?}");
+    let patient = growing().filter(|&(demand, _)| time_within(demand) >= 4 * PACKET);
     assert!(patient.count() > growing().count() / 2, "{demands:?}");
 }
 
@@ -162,7 +168,7 @@ fn leg_presses_when_a_fragment_is_nearly_there_and_is_patient_within_one() {
 fn leg_presses_before_its_utterance_ends_and_is_patient_after_it() {
     let (mut calls, port, _) = one_leg();
     let mut sender = Sender::new("10.0.0.1:4000", 7);
-    let mut before = Demand::Seldom;
+    let mut before = Demand::LEAST;
     for packet in sentence().chunks(160) {
         calls.play(port, &mut sender, packet);
         if !calls.events("speech_ended").is_empty() {
@@ -170,8 +176,23 @@ fn leg_presses_before_its_utterance_ends_and_is_patient_after_it() {
         }
         before = calls.switchboard.demand(port);
     }
-    assert_eq!(before, Demand::Often);
-    assert_eq!(calls.switchboard.demand(port), Demand::Seldom);
+    assert_eq!(time_within(before), PACKET);
+    assert_eq!(calls.switchboard.demand(port), Demand::LEAST);
+}
+
+#[test]
+fn leg_presses_before_its_utterance_begins() {
+    let (mut calls, port, _) = one_leg();
+    let mut sender = Sender::new("10.0.0.1:4000", 7);
+    let mut before = Demand::LEAST;
+    for packet in sentence().chunks(160) {
+        calls.play(port, &mut sender, packet);
+        if !calls.events("speech_started").is_empty() {
+            break;
+        }
+        before = calls.switchboard.demand(port);
+    }
+    assert_eq!(time_within(before), PACKET);
 }
 
 #[test]
@@ -179,13 +200,13 @@ fn leg_that_waits_for_a_packet_wants_all_there_is() {
     let (mut calls, port, _) = one_leg();
     let mut sender = Sender::new("10.0.0.1:4000", 7);
     calls.play(port, &mut sender, &[0; 8_000]);
-    assert_eq!(calls.switchboard.demand(port), Demand::Seldom);
+    assert_eq!(calls.switchboard.demand(port), Demand::LEAST);
     sender.packet(&[0; 160]);
     calls.play(port, &mut sender, &[0; 160]);
     assert_eq!(calls.switchboard.demand(port), Demand::All);
 }
 
-/// What a call of two legs tells whose packets are read two at a time or at once, each with the time at which it came.
+/// What a call of two legs tells whose packets are read so many at a time, each with the time at which it came.
 fn story_of_two_legs(packets_at_a_time: usize) -> (Vec<Value>, Vec<Vec<u8>>) {
     let mut calls = VirtualCalls::new(VirtualCalls::settings());
     let ports = [20_000, 20_002].map(|number| calls.switchboard.add_port(number));
@@ -218,18 +239,19 @@ fn story_of_two_legs(packets_at_a_time: usize) -> (Vec<Value>, Vec<Vec<u8>>) {
 
 #[test]
 fn packets_that_are_read_later_than_they_came_change_nothing_that_is_told() {
-    let (mut at_once, mut in_pairs) = (story_of_two_legs(1), story_of_two_legs(2));
-    assert_eq!(at_once.1, in_pairs.1);
-    for line in at_once.0.iter_mut().chain(&mut in_pairs.0) {
-        // When a line was made, and the order of the two legs' lines, may differ by a tick.
-        let line = line.as_object_mut().unwrap();
-        line.retain(|name, _| !["ts", "seq"].contains(&name.as_str()));
-    }
-    let sorted = |lines: &[Value]| {
+    let story = |packets| {
+        let (mut lines, audio) = story_of_two_legs(packets);
+        for line in &mut lines {
+            // When a line was made, and the order of the two legs' lines, may differ by as much as is read at a time.
+            let line = line.as_object_mut().unwrap();
+            line.retain(|name, _| !["ts", "seq"].contains(&name.as_str()));
+        }
         let lines: BTreeSet<String> = lines.iter().map(Value::to_string).collect();
-        lines
+        (lines, audio)
     };
-    assert_eq!(sorted(&at_once.0), sorted(&in_pairs.0));
+    let at_once = story(1);
+    assert_eq!(story(2), at_once);
+    assert_eq!(story(4), at_once);
     assert!(at_once.0.len() >= 7, "{:?}", at_once.0);
 }
 

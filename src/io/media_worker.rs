@@ -176,7 +176,7 @@ fn set_up(
         .build()?;
     let mut switchboard = Switchboard::new(assignment.settings, wall_clock());
     switchboard.share_with(assignment.workers);
-    let mut intake = Intake::new()?;
+    let mut intake = Intake::new(assignment.tick)?;
     for (number, socket) in assignment.share.sockets {
         intake.add(number, switchboard.add_port(number), socket)?;
     }

@@ -147,19 +147,25 @@ impl Segmenter {
             || self.verdicts.speech_in(self.settings.onset_window()) > 0
     }
 
-    /// Whether one of the next frames may begin or end an utterance, or complete a `fragment` of what is put out.
-    pub fn is_pressing(&self, fragment: Samples) -> bool {
+    /// How much more audio it takes at least to begin or end an utterance, or to complete a `fragment` of what is put out.
+    pub fn uneventful(&self, fragment: Samples) -> Samples {
         match &self.phase {
-            Phase::Silence => self.is_speech(),
+            Phase::Silence => {
+                let speech = self.verdicts.speech_in(self.settings.onset_window());
+                let missing = self.settings.onset_frames.saturating_sub(speech);
+                Samples(u64::from(missing) * FRAME_SAMPLES as u64)
+            }
             Phase::Speech {
                 parts,
                 pause,
                 quiet,
             } => {
                 let hangover = self.settings.hangover;
-                let ends = *quiet + SOON >= hangover || *pause + SOON >= hangover + hangover;
-                let missing = fragment.0.saturating_sub(parts.len().0 % fragment.0.max(1));
-                ends || missing <= SOON.0
+                let until_end = hangover.saturating_sub(*quiet);
+                let until_end = until_end.min((hangover + hangover).saturating_sub(*pause));
+                // What is withheld is put out at once when speech resumes.
+                let begun = Samples(parts.len().0 % fragment.0.max(1)) + self.withheld.longest();
+                until_end.min(fragment.saturating_sub(begun))
             }
         }
     }
@@ -364,9 +370,6 @@ fn silent_frame(law: Law, at: Samples, end: Samples) -> Frame {
         telephone_event: false,
     }
 }
-
-/// What two packets hold, as a rule.
-const SOON: Samples = Samples(2 * FRAME_SAMPLES as u64);
 
 /// 25 dB a second: a syllable can be seen, and a pause too.
 const METER_FALL: f32 = 0.5;

@@ -1,16 +1,22 @@
 //! How soon a leg wants what comes to its port next.
 
+use std::time::Duration;
+
 use super::Leg;
 
 /// How soon what comes to a port next is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
-    /// Whenever it suits: nobody speaks there, or the next packets only add to what is being said.
-    Seldom,
-    /// Soon: they may begin or end an utterance, or complete what goes to the recogniser.
-    Often,
-    /// Soon, and all that there is: something has a deadline, which a packet that is there must not miss.
+    /// At once, and all that there is: something has a deadline, which a packet that is there must not miss.
     All,
+    /// Before so much time has passed: after it, a packet may begin or end an utterance, or complete what goes to the
+    /// recogniser.
+    Within(Duration),
+}
+
+impl Demand {
+    /// Of a leg of which nothing is expected. Its next utterance begins so much later at worst, and loses nothing.
+    pub const LEAST: Self = Self::Within(Duration::from_millis(80));
 }
 
 impl Leg {
@@ -18,10 +24,11 @@ impl Leg {
     pub fn demand(&self) -> Demand {
         if self.receiver.poll_timeout().is_some() {
             Demand::All
-        } else if self.segmenter.is_pressing(self.settings.fragment) {
-            Demand::Often
         } else {
-            Demand::Seldom
+            let uneventful = self.segmenter.uneventful(self.settings.fragment);
+            // A sender that stops is told by nothing but the time, and must not be taken for one that was not read.
+            let hangover = self.settings.speech.of(self.spec.role).hangover();
+            Demand::Within(uneventful.as_duration().min(hangover / 4))
         }
     }
 }

@@ -15,7 +15,7 @@ pub const GROUP: usize = 16;
 impl Switchboard {
     /// How soon what comes to a port next is wanted.
     pub fn demand(&self, port: PortIndex) -> Demand {
-        self.leg_on(port).map_or(Demand::Seldom, Leg::demand)
+        self.leg_on(port).map_or(Demand::LEAST, Leg::demand)
     }
 
     /// The ports that a call hears, streams before their RTCP.

@@ -28,15 +28,18 @@ use crate::media::admission::is_rtcp;
 /// are refused.
 const DATAGRAM_BYTES: usize = 2048;
 
-/// Datagrams read from one socket at a time: a port that is read every second tick has two, and sometimes three.
-const DEPTH: usize = 3;
+/// A port is read in every so manieth tick at least.
+const MOST_TICKS: usize = 4;
+
+/// Datagrams read from one socket at a time: one a tick, and sometimes one more.
+const DEPTH: usize = MOST_TICKS + 1;
 
 /// Reads that find nothing before a port is watched by epoll again.
 const PATIENCE: u8 = 3;
 
 /// How often a socket that has more is read from after the first time, in rounds: a flood on one port must not hold up the
 /// others.
-const FURTHER_ROUNDS: [usize; 2] = [7, 77];
+const FURTHER_ROUNDS: [usize; 2] = [5, 45];
 
 /// Datagrams that are taken from one socket in a tick: 255.
 const MOST: usize = DEPTH * (1 + FURTHER_ROUNDS[0] + FURTHER_ROUNDS[1]);
@@ -49,18 +52,20 @@ const PACKET_TIME: Duration = Duration::from_millis(20);
 
 /// Sockets that do not block.
 ///
-/// Who sends, goes on sending: a port that had something is read again in the next tick or the one after it, as its leg
-/// demands, and epoll watches only the others. Where nothing is pressing two packets are read at a time; the leg, which
-/// no cache holds from one to the next, is fetched once for both, and the kernel says when each came. What else a socket
-/// may have is asked for only where it must be: the answer that there is nothing costs half of a datagram.
+/// Who sends, goes on sending: a port that had something is read again in one of the next ticks, as its leg demands, and
+/// epoll watches only the others. Where nothing is pressing up to four packets are read at a time; the leg, which no cache
+/// holds from one to the next, is fetched once for all, and the kernel says when each came. What else a socket may have is
+/// asked for only where it must be: the answer that there is nothing costs half of a datagram.
 pub(super) struct Intake {
     epoll: OwnedFd,
     ports: Vec<Port>,
     /// By number.
     places: BTreeMap<u16, usize>,
     /// What is read in the next ticks: the place of this tick is `tick` modulo their number.
-    turns: [Vec<usize>; 3],
+    turns: [Vec<usize>; MOST_TICKS + 1],
     tick: usize,
+    /// How long a tick takes.
+    tick_time: Duration,
     ready: Vec<epoll::Event>,
     basket: Vec<Read>,
     /// For what has to be heard before something in the basket.
@@ -99,9 +104,8 @@ pub(super) struct Datagram<'a> {
 /// The kernel stamps a datagram by the time of day, which somebody may set; what it says is believed within these limits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Interval {
-    /// Two ticks ago: a port is read in every second one at the latest.
-    since: Instant,
-    last_tick: Instant,
+    /// The ticks before, oldest first: a port was read in one of them.
+    ticks: [Instant; MOST_TICKS],
     until: Instant,
     /// The time of day at its end, since 1970.
     until_real: Duration,
@@ -111,18 +115,19 @@ impl Interval {
     /// Before anything came.
     pub(super) const fn beginning(now: Instant) -> Self {
         Self {
-            since: now,
-            last_tick: now,
+            ticks: [now; MOST_TICKS],
             until: now,
             until_real: Duration::ZERO,
         }
     }
 
     /// The interval of the next tick.
-    pub(super) const fn next(&self, now: Instant, time_of_day: Duration) -> Self {
+    pub(super) fn next(&self, now: Instant, time_of_day: Duration) -> Self {
+        let mut ticks = self.ticks;
+        ticks.rotate_left(1);
+        ticks[MOST_TICKS - 1] = self.until;
         Self {
-            since: self.last_tick,
-            last_tick: self.until,
+            ticks,
             until: now,
             until_real: time_of_day,
         }
@@ -136,8 +141,8 @@ impl Interval {
     /// When something came that has this stamp.
     fn time_of(&self, stamp: Option<Duration>) -> Instant {
         let ago = stamp.map_or(Duration::ZERO, |at| self.until_real.saturating_sub(at));
-        let at = self.until.checked_sub(ago).unwrap_or(self.since);
-        at.max(self.since)
+        let [since, ..] = self.ticks;
+        self.until.checked_sub(ago).unwrap_or(since).max(since)
     }
 }
 
@@ -168,13 +173,14 @@ type Group = [Option<usize>; GROUP];
 
 impl Intake {
     /// Without sockets.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(tick_time: Duration) -> io::Result<Self> {
         Ok(Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             ports: Vec::new(),
             places: BTreeMap::new(),
-            turns: <[Vec<usize>; 3]>::default(),
+            turns: Default::default(),
             tick: 0,
+            tick_time,
             ready: Vec::new(),
             basket: std::iter::repeat_with(Read::nothing)
                 .take(GROUP * DEPTH)
@@ -198,7 +204,7 @@ impl Intake {
             number,
             index,
             socket,
-            demand: Demand::Seldom,
+            demand: Demand::LEAST,
             misses: 0,
             turns: 0,
         });
@@ -303,8 +309,8 @@ impl Intake {
             return;
         }
         let ticks = match port.demand {
-            Demand::Seldom if port.misses == 0 => 2,
-            Demand::Seldom | Demand::Often | Demand::All => 1,
+            Demand::Within(time) if port.misses == 0 => ticks_in(time, self.tick_time),
+            Demand::Within(_) | Demand::All => 1,
         };
         let turn = (self.tick + ticks) % self.turns.len();
         self.turns[turn].push(place);
@@ -429,6 +435,12 @@ impl Read {
             at: self.at,
         }
     }
+}
+
+/// In how many ticks a port is read again where what comes is wanted within this time.
+fn ticks_in(time: Duration, tick: Duration) -> usize {
+    let ticks = time.as_nanos() / tick.as_nanos().max(1);
+    usize::try_from(ticks).map_or(MOST_TICKS, |ticks| ticks.clamp(1, MOST_TICKS))
 }
 
 /// What epoll calls a port.

@@ -37,6 +37,11 @@ impl Withheld {
         self.frames.len()
     }
 
+    /// How much audio it is at most; less where there are short ones.
+    pub(super) fn longest(&self) -> Samples {
+        Samples(self.frames.len() as u64 * FRAME_SAMPLES as u64)
+    }
+
     pub(super) fn start(&self) -> Option<Samples> {
         self.frames.front().map(|heard| heard.frame.start)
     }

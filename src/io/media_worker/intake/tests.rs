@@ -9,6 +9,7 @@ use super::*;
 use crate::io::clock;
 
 const TICK: Duration = Duration::from_millis(20);
+const SOON: Demand = Demand::Within(TICK);
 const RTP: u8 = 0x80;
 /// A BYE of one source.
 const BYE: [u8; 8] = [0x81, 203, 0, 1, 0, 0, 0, 7];
@@ -33,7 +34,7 @@ impl Listener for Heard {
     fn anticipate(&self, _: [Option<PortIndex>; GROUP]) {}
 
     fn demand(&self, _: PortIndex) -> Demand {
-        self.demand.unwrap_or(Demand::Seldom)
+        self.demand.unwrap_or(Demand::LEAST)
     }
 
     fn take(&mut self, datagram: &Datagram<'_>) {
@@ -46,7 +47,7 @@ impl Listener for Heard {
 
 impl Line {
     fn new(demand: Demand) -> Self {
-        let mut intake = Intake::new().unwrap();
+        let mut intake = Intake::new(TICK).unwrap();
         let (even, odd) = pair();
         let ports = [&even, &odd].map(|socket| socket.local_addr().unwrap().port());
         for (place, socket) in [even, odd].into_iter().enumerate() {
@@ -124,7 +125,7 @@ fn pair() -> (UdpSocket, UdpSocket) {
 
 #[test]
 fn datagram_came_when_the_kernel_got_it() {
-    let mut line = Line::new(Demand::Seldom);
+    let mut line = Line::new(Demand::LEAST);
     let before = Instant::now();
     line.send(&[RTP, 1]);
     let after = Instant::now();
@@ -144,37 +145,57 @@ fn datagram_came_when_the_kernel_got_it() {
 fn stamp_outside_the_last_ticks_is_not_believed() {
     let until = Instant::now();
     let interval = Interval {
-        since: until - 2 * TICK,
-        last_tick: until - TICK,
+        ticks: [4, 3, 2, 1].map(|number| until - number * TICK),
         until,
         until_real: Duration::from_secs(1_000),
     };
     let at = |seconds: f64| interval.time_of(Some(Duration::from_secs_f64(seconds)));
     assert_eq!(at(1_005.0), until);
-    assert_eq!(at(2.0), until - 2 * TICK);
+    assert_eq!(at(2.0), until - 4 * TICK);
     assert_eq!(interval.time_of(None), until);
     let ago = until - at(999.97);
     assert!(ago.abs_diff(Duration::from_millis(30)) < Duration::from_micros(1));
 }
 
 #[test]
-fn port_where_nothing_is_pressing_is_read_every_second_tick() {
-    let mut line = Line::new(Demand::Seldom);
+fn port_is_read_again_in_the_tick_in_which_its_leg_wants_it() {
+    for (time, ticks) in [(0, 1), (20, 1), (59, 2), (60, 3), (80, 4), (1_000, 4)] {
+        let mut line = Line::new(Demand::Within(Duration::from_millis(time)));
+        line.send(&[RTP, 0]);
+        assert_eq!(line.tick().len(), 1);
+        line.send(&[RTP, 1]);
+        let empty = (1..=ticks).take_while(|_| line.tick().is_empty());
+        assert_eq!(empty.count() + 1, ticks, "{time} ms");
+    }
+}
+
+#[test]
+fn packets_of_four_ticks_are_read_together_in_their_order() {
+    let mut line = Line::new(Demand::LEAST);
     let mut read: Vec<Vec<u8>> = Vec::new();
-    for byte in 0..6 {
+    for byte in 0..9 {
         line.send(&[RTP, byte]);
         sleep(TICK);
         read.push(line.tick().into_iter().map(|(_, byte)| byte).collect());
     }
-    assert_eq!(
-        read,
-        [vec![0], vec![], vec![1, 2], vec![], vec![3, 4], vec![]]
-    );
+    let none = || vec![];
+    let expected = [
+        vec![0],
+        none(),
+        none(),
+        none(),
+        vec![1, 2, 3, 4],
+        none(),
+        none(),
+        none(),
+        vec![5, 6, 7, 8],
+    ];
+    assert_eq!(read, expected);
 }
 
 #[test]
 fn port_that_presses_is_read_every_tick_once() {
-    let mut line = Line::new(Demand::Often);
+    let mut line = Line::new(SOON);
     line.send(&[RTP, 0]);
     assert_eq!(line.tick().len(), 1);
     line.send(&[RTP, 1]);
@@ -199,7 +220,7 @@ fn port_with_a_deadline_is_emptied() {
 
 #[test]
 fn sender_that_was_silent_is_heard_again_and_no_datagram_is_left_behind() {
-    for demand in [Demand::Seldom, Demand::Often, Demand::All] {
+    for demand in [Demand::LEAST, SOON, Demand::All] {
         let mut line = Line::new(demand);
         let mut read = 0;
         for byte in 0..4 {
@@ -215,7 +236,7 @@ fn sender_that_was_silent_is_heard_again_and_no_datagram_is_left_behind() {
 
 #[test]
 fn flood_on_one_port_is_heard_in_its_order_and_holds_no_other_up() {
-    let mut line = Line::new(Demand::Seldom);
+    let mut line = Line::new(Demand::LEAST);
     (0..200).for_each(|byte| line.send(&[RTP, byte]));
     line.send_rtcp(&[RTP, 0]);
     sleep(TICK);
@@ -230,7 +251,7 @@ fn flood_on_one_port_is_heard_in_its_order_and_holds_no_other_up() {
 
 #[test]
 fn what_a_stream_sent_before_its_bye_is_heard_before_it() {
-    let mut line = Line::new(Demand::Often);
+    let mut line = Line::new(SOON);
     line.send(&[RTP, 0]);
     line.tick();
     (1..4).for_each(|byte| line.send(&[RTP, byte]));
@@ -242,7 +263,7 @@ fn what_a_stream_sent_before_its_bye_is_heard_before_it() {
 
 #[test]
 fn stream_keeps_its_order_whichever_port_has_something_first() {
-    let mut line = Line::new(Demand::Often);
+    let mut line = Line::new(SOON);
     line.send_rtcp(&BYE);
     (1..4).for_each(|byte| line.send(&[RTP, byte]));
     let [stream, rtcp] = line.ports;
@@ -252,7 +273,7 @@ fn stream_keeps_its_order_whichever_port_has_something_first() {
 
 #[test]
 fn port_is_emptied_when_its_call_is_told_to_end() {
-    let mut line = Line::new(Demand::Seldom);
+    let mut line = Line::new(Demand::LEAST);
     line.send(&[RTP, 0]);
     line.tick();
     (1..4).for_each(|byte| line.send(&[RTP, byte]));
