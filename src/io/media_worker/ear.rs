@@ -1,7 +1,7 @@
 //! Hears what has come in a tick, and has it taped where it belongs to a call.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Worker;
 use super::intake::{Datagram, Intake, Interval, Listener};
@@ -15,8 +15,6 @@ struct Ear<'a> {
     switchboard: &'a mut Switchboard,
     tape: Option<&'a mut Tape>,
     now: Instant,
-    /// The same on the monotonic clock, for the tape.
-    tick: Duration,
 }
 
 impl Worker {
@@ -43,7 +41,6 @@ impl Worker {
             switchboard: &mut self.switchboard,
             tape: self.tape.as_mut(),
             now: self.interval.until(),
-            tick,
         };
         let heard = hear(&mut self.intake, &self.interval, &mut ear);
         if let Some(tape) = &mut self.tape {
@@ -75,7 +72,7 @@ impl Listener for Ear<'_> {
             && self.switchboard.call_on(index).is_some()
         {
             let age = self.now.saturating_duration_since(at);
-            tape.note((self.tick, age), number, source, bytes);
+            tape.note(age, number, source, bytes);
         }
     }
 }
