@@ -208,7 +208,19 @@ fn dropped(load: Load) -> Outcome<u64> {
             return Ok(sockets.dropped);
         }
     }
-    Err("two seconds after the last packet the sockets are not empty".into())
+    Err(Overwhelmed.into())
+}
+
+/// A contestant got more than it could take. Of a yardstick that is a result.
+#[derive(Debug)]
+pub(crate) struct Overwhelmed;
+
+impl std::error::Error for Overwhelmed {}
+
+impl std::fmt::Display for Overwhelmed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("two seconds after the last packet its sockets were not empty")
+    }
 }
 
 fn generator(load: Load) -> Outcome<Process> {

@@ -35,7 +35,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use contestant::{Contestant, Load, Talk};
+use contestant::{Contestant, Load, Overwhelmed, Talk};
 use cores::Cores;
 use report::{Report, Run};
 
@@ -133,6 +133,10 @@ fn compare(mut plan: Plan) -> Outcome<()> {
         };
         match result {
             Ok(result) => report.add(Run::new(contestant, load, result)),
+            Err(error) if contestant.is_yardstick() && error.is::<Overwhelmed>() => {
+                let (name, legs) = (contestant.name(), load.legs);
+                println!("| {name} | {legs} | did not keep up: {error} |");
+            }
             // The others are worth their minutes all the same.
             Err(error) => {
                 let (name, legs) = (contestant.name(), load.legs);

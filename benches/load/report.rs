@@ -302,11 +302,10 @@ impl Run {
 
     /// Packets that were sent and not received.
     pub(crate) const fn lost(&self) -> u64 {
-        let lost = match self.received {
+        match self.received {
             Some(received) => self.sent.saturating_sub(received),
             None => self.dropped_by_kernel,
-        };
-        lost
+        }
     }
 
     /// Whether its packets came in time: within 2 %, and a second of somebody else's.
