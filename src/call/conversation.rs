@@ -143,7 +143,8 @@ impl Call {
     pub fn touch(&self) -> u64 {
         let is_active = u64::from(self.phase == Phase::Active);
         let is_young = u64::from(self.next_check == self.expected_since);
-        is_active + is_young + self.legs.len() as u64
+        let patience = self.spec.idle_timeout.as_secs();
+        is_active + is_young + self.legs.len() as u64 + patience
     }
 
     /// A datagram arrived for a leg.

@@ -192,7 +192,9 @@ impl Receiver {
         let is_open = u64::from(matches!(self.expected, ExpectedSource::Any));
         let others = u64::from(self.probation.is_empty()) + u64::from(self.undecodable);
         let keys = u64::from(self.foreign_keys.keypad.poll_timeout().is_some());
-        let own = is_open + others + keys + self.counters.played + self.notices.len() as u64;
+        let rules = self.settings.allowed_networks.len() as u64;
+        let own =
+            is_open + others + keys + rules + self.counters.played + self.notices.len() as u64;
         let heard = self.heard.as_ref();
         own ^ heard.map_or(0, |heard| {
             u64::from(heard.has_audio) ^ u64::from(heard.id.ssrc.0) ^ heard.stream.touch()

@@ -115,10 +115,12 @@ impl Stream {
         let waits = u64::from(self.poll_timeout().is_some()) + u64::from(self.is_speech);
         let figures = self.reception.expected()
             ^ self.reception.received()
+            ^ self.reception.jitter()
             ^ self.total.streams
             ^ self.total.lost_samples;
         let clock = self.timeline.error().cast_unsigned();
         let clock = clock ^ u64::from(self.sequence.distance(0).unsigned_abs());
+        let clock = clock ^ self.timeline.touch();
         order ^ waits ^ figures ^ clock ^ self.framer.touch()
     }
 

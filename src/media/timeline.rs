@@ -128,6 +128,11 @@ impl Timeline {
         self.end = Samples(self.end.0.saturating_add_signed(samples));
     }
 
+    /// Reads a little of what the next packet will need; the sum means nothing.
+    pub(crate) fn touch(&self) -> u64 {
+        self.run.as_ref().map_or(0, |run| run.touch())
+    }
+
     /// How far the clock wants the next contiguous packet to move: later if positive.
     pub(crate) fn error(&self) -> i64 {
         self.run

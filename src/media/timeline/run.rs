@@ -146,6 +146,11 @@ impl Run {
         Some(Samples(u64::try_from(position).unwrap_or(0)))
     }
 
+    /// Reads a little of what the next packet will need; the sum means nothing.
+    pub(super) fn touch(&self) -> u64 {
+        u64::from(self.packet_len) + self.missing
+    }
+
     /// Sound in another codec: by arrival, for its timestamps may count in another clock.
     pub(super) fn foreign(&mut self, audio: &Audio, end: Samples) -> Placement {
         let packet_len = i64::from(self.packet_len);
