@@ -281,7 +281,8 @@ fn read_clock(database: &Connection) -> rusqlite::Result<(Option<Clock>, Option<
 
 fn oldest_ms(database: &Connection) -> rusqlite::Result<Option<i64>> {
     let oldest = "SELECT at_ms FROM line ORDER BY seq LIMIT 1";
-    database.query_row(oldest, [], first).optional()
+    let mut oldest = database.prepare_cached(oldest)?;
+    oldest.query_row([], first).optional()
 }
 
 fn create(database: &mut Connection) -> rusqlite::Result<()> {
@@ -355,8 +356,9 @@ fn forget(transaction: &Transaction<'_>, cutoff_ms: i64) -> rusqlite::Result<Opt
 
 /// Pages that hold something.
 fn used_bytes(database: &Connection) -> rusqlite::Result<i64> {
-    let pragma = |name| database.pragma_query_value(None, name, first::<i64>);
-    Ok((pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?)
+    let ask = |pragma| database.prepare_cached(pragma)?.query_row([], first::<i64>);
+    let pages = ask("PRAGMA page_count")? - ask("PRAGMA freelist_count")?;
+    Ok(pages * ask("PRAGMA page_size")?)
 }
 
 fn first<T: rusqlite::types::FromSql>(row: &rusqlite::Row<'_>) -> rusqlite::Result<T> {
