@@ -68,7 +68,7 @@ pub struct Rtp {
     pub idle_timeout_ms: Milliseconds<1_000, 86_400_000>,
     /// A registered call ends after so long without a packet.
     pub registered_idle_timeout_ms: Milliseconds<1_000, 604_800_000>,
-    /// How often the sockets are emptied.
+    /// How often the sockets are read.
     pub tick_ms: Milliseconds<1, 100>,
     /// Threads that receive; 0 for one a core.
     pub workers: u16,

@@ -1,6 +1,6 @@
 //! A media worker: a thread that owns its sockets, its calls and its recogniser connections.
 //!
-//! It wakes every tick, empties every socket that has something, lets time pass for its calls, and
+//! It wakes every tick, reads the sockets whose turn it is, lets time pass for its calls, and
 //! performs what they ask for. Sessions with the recogniser are tasks on the same thread: nothing
 //! is locked, and nothing crosses a thread but events.
 

@@ -26,7 +26,7 @@ const REEL: Duration = Duration::from_secs(1);
 #[cfg(test)]
 pub(crate) const LEAST: Duration = Duration::from_secs(REEL.as_secs() * (REELS as u64 - 1));
 
-/// A reel takes no more than this: 160,000 packets a second. It is memory, also of a worker that is flooded.
+/// A reel takes hardly more than this: 160,000 packets a second. It is memory, also of a worker that is flooded.
 const REEL_BYTES: usize = 32 << 20;
 
 /// Ends the name of each file; before it stand the numbers of worker and reel.
@@ -51,7 +51,7 @@ pub struct Tape {
 struct Reel {
     file: File,
     written: usize,
-    /// The most that it has held since it was emptied.
+    /// The most that it has taken since it was cut to nothing.
     room: usize,
 }
 
@@ -132,10 +132,7 @@ impl Tape {
 
     /// Writes what was read in the tick of `at`. It goes to memory, so there is nothing to wait for.
     pub fn write(&mut self, at: Duration) {
-        if self.tick.len() == HEAD_BYTES {
-            return;
-        }
-        let written = self.write_tick(at);
+        let written = self.change_reel(at).and_then(|()| self.write_tick(at));
         self.tick.truncate(HEAD_BYTES);
         match written {
             Err(error) if !self.is_failing => {
@@ -150,12 +147,20 @@ impl Tape {
         }
     }
 
-    fn write_tick(&mut self, at: Duration) -> io::Result<()> {
+    /// Puts the next reel in if it is time, also where nothing is written: one that is full takes nothing any more.
+    fn change_reel(&mut self, at: Duration) -> io::Result<()> {
         if at.saturating_sub(self.begun) >= REEL {
-            let last = self.written();
-            self.current = (self.current + 1) % REELS;
-            self.begun = at;
-            self.reels[self.current].empty(last)?;
+            let next = (self.current + 1) % REELS;
+            let expected = self.written();
+            self.reels[next].empty(expected)?;
+            (self.current, self.begun) = (next, at);
+        }
+        Ok(())
+    }
+
+    fn write_tick(&mut self, at: Duration) -> io::Result<()> {
+        if self.tick.len() == HEAD_BYTES {
+            return Ok(());
         }
         self.reels[self.current].write(at, &mut self.tick)
     }
@@ -176,25 +181,27 @@ impl Reel {
 
     /// Begins anew. What it holds beyond twice the `expected` is given back.
     fn empty(&mut self, expected: usize) -> io::Result<()> {
-        self.written = 0;
         if self.room > 2 * expected {
+            self.file.set_len(0)?;
             self.room = 0;
-            self.file.set_len(0)
         } else {
-            self.file.write_all_at(&END, 0)
+            self.file.write_all_at(&END, 0)?;
         }
+        self.written = 0;
+        Ok(())
     }
 
     /// Adds a tick, which has room for its head. The head is written last, so that a tick is there as a whole or not at all.
     fn write(&mut self, at: Duration, tick: &mut Vec<u8>) -> io::Result<()> {
         let len = tick.len() - HEAD_BYTES;
         tick.extend_from_slice(&END);
+        // Also what a full disk takes only a part of.
+        self.room = self.room.max(self.written + HEAD_BYTES + tick.len());
         let place = self.written as u64;
         let behind_head = place + HEAD_BYTES as u64;
         self.file.write_all_at(&tick[HEAD_BYTES..], behind_head)?;
         self.file.write_all_at(&tick_head(len, at), place)?;
         self.written += HEAD_BYTES + len;
-        self.room = self.room.max(self.written);
         Ok(())
     }
 }
@@ -403,5 +410,11 @@ mod tests {
             tape.write(at);
         }
         assert!(tape.written() <= REEL_BYTES);
+        tape.write(at + REEL);
+        let later = at + REEL + Duration::from_millis(20);
+        tape.note(AGE, 20_000, source(), &[1]);
+        tape.write(later);
+        let taped = read(written.folder.path());
+        assert_eq!(taped.last().map(|taped| taped.at), Some(later));
     }
 }

@@ -163,8 +163,9 @@ impl Segmenter {
                 let hangover = self.settings.hangover;
                 let until_end = hangover.saturating_sub(*quiet);
                 let until_end = until_end.min((hangover + hangover).saturating_sub(*pause));
-                // What is withheld is put out at once when speech resumes.
-                let begun = Samples(parts.len().0 % fragment.0.max(1)) + self.withheld.longest();
+                // What is withheld or held back may be put out at once.
+                let waiting = self.withheld.longest() + parts.held_len();
+                let begun = Samples(parts.len().0 % fragment.0.max(1)) + waiting;
                 until_end.min(fragment.saturating_sub(begun))
             }
         }

@@ -104,8 +104,9 @@ pub(super) struct Datagram<'a> {
 /// The kernel stamps a datagram by the time of day, which somebody may set; what it says is believed within these limits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Interval {
-    /// The ticks before, oldest first: a port was read in one of them.
-    ticks: [Instant; MOST_TICKS],
+    /// The ticks before, oldest first: a port was read in one of them, and what it had left then had come in the one
+    /// before.
+    ticks: [Instant; MOST_TICKS + 1],
     until: Instant,
     /// The time of day at its end, since 1970.
     until_real: Duration,
@@ -115,7 +116,7 @@ impl Interval {
     /// Before anything came.
     pub(super) const fn beginning(now: Instant) -> Self {
         Self {
-            ticks: [now; MOST_TICKS],
+            ticks: [now; MOST_TICKS + 1],
             until: now,
             until_real: Duration::ZERO,
         }
@@ -125,7 +126,7 @@ impl Interval {
     pub(super) fn next(&self, now: Instant, time_of_day: Duration) -> Self {
         let mut ticks = self.ticks;
         ticks.rotate_left(1);
-        ticks[MOST_TICKS - 1] = self.until;
+        ticks[MOST_TICKS] = self.until;
         Self {
             ticks,
             until: now,
@@ -136,6 +137,17 @@ impl Interval {
     /// The tick.
     pub(super) const fn until(&self) -> Instant {
         self.until
+    }
+
+    /// Since the tick before.
+    fn last(&self) -> Duration {
+        let [.., before] = self.ticks;
+        self.until.saturating_duration_since(before)
+    }
+
+    /// Whether the time of day was not set back since something got this stamp.
+    fn believes(&self, stamp: Duration) -> bool {
+        stamp <= self.until_real + PACKET_TIME
     }
 
     /// When something came that has this stamp.
@@ -227,6 +239,10 @@ impl Intake {
         self.tick += 1;
         let turn = self.tick % self.turns.len();
         let mut due = std::mem::take(&mut self.turns[turn]);
+        // The worker was held up: what counts the time now must know of everything that came meanwhile.
+        if interval.last() > 2 * self.tick_time {
+            self.turns.iter_mut().for_each(|turn| due.append(turn));
+        }
         self.ready.clear();
         match epoll::wait(&self.epoll, spare_capacity(&mut self.ready), Some(&NO_WAIT)) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -241,23 +257,30 @@ impl Intake {
                 *entry = Some(place);
             }
             self.read_group(&mut group, interval, listener);
-            for &place in places {
-                self.give_turn(place, listener);
+            for (entry, &place) in group.iter().zip(places) {
+                if entry.is_none() {
+                    self.give_turn(place, listener);
+                }
             }
             if group.iter().any(Option::is_some) {
-                hungry.push(group);
+                hungry.push((group, group));
             }
         }
         due.clear();
         self.turns[turn] = due;
         for times in FURTHER_ROUNDS {
-            for group in &mut hungry {
+            for (group, _) in &mut hungry {
                 for _ in 0..times {
                     if group.iter().all(Option::is_none) {
                         break;
                     }
                     self.read_group(group, interval, listener);
                 }
+            }
+        }
+        for (_, places) in hungry {
+            for place in places.into_iter().flatten() {
+                self.give_turn(place, listener);
             }
         }
         Ok(())
@@ -316,6 +339,19 @@ impl Intake {
         self.turns[turn].push(place);
     }
 
+    /// Gives a port that waits for its turn another, if its leg wants it sooner now.
+    fn ask_again(&mut self, number: u16, listener: &impl Listener) {
+        let Some(&place) = self.places.get(&number) else {
+            return;
+        };
+        for turn in &mut self.turns {
+            if let Some(found) = turn.iter().position(|&waiting| waiting == place) {
+                turn.swap_remove(found);
+                return self.give_turn(place, listener);
+            }
+        }
+    }
+
     /// Reads from each port of the group, then has it taken; leaves those in it that may have more. The kernel's work is
     /// done for all of them before ours begins, so that each finds its instructions in the cache.
     fn read_group(&mut self, group: &mut Group, interval: &Interval, listener: &mut impl Listener) {
@@ -355,6 +391,7 @@ impl Intake {
         // It may say BYE: what was sent to the stream's own port comes before it.
         for (number, stream) in rtcp {
             self.empty(stream, interval, listener);
+            self.ask_again(stream, listener);
             self.hand_out(number, listener);
         }
     }
@@ -396,6 +433,7 @@ impl Port {
             return false;
         };
         let stamp = message.cmsgs().into_iter().flatten().find_map(stamp);
+        let stamp = stamp.filter(|&stamp| interval.believes(stamp));
         (to.len, to.source) = (message.bytes, source);
         (to.at, to.is_stamped) = (interval.time_of(stamp), stamp.is_some());
         true

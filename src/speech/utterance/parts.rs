@@ -176,8 +176,7 @@ impl Parts {
     }
 
     /// What is held back.
-    #[cfg(test)]
-    pub(super) fn held_len(&self) -> Samples {
+    pub(super) const fn held_len(&self) -> Samples {
         self.held_len
     }
 

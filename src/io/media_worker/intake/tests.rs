@@ -3,6 +3,7 @@
     reason = "real sockets are read in real time"
 )]
 
+use std::cell::RefCell;
 use std::thread::sleep;
 
 use super::*;
@@ -26,6 +27,8 @@ struct Line {
 #[derive(Default)]
 struct Heard {
     demand: Option<Demand>,
+    /// How many datagrams of the tick were there when the demand was asked.
+    asked_after: RefCell<Vec<usize>>,
     /// Port, second byte and time of each datagram, in the tick that read it.
     datagrams: Vec<(u16, u8, Instant)>,
 }
@@ -34,6 +37,7 @@ impl Listener for Heard {
     fn anticipate(&self, _: [Option<PortIndex>; GROUP]) {}
 
     fn demand(&self, _: PortIndex) -> Demand {
+        self.asked_after.borrow_mut().push(self.datagrams.len());
         self.demand.unwrap_or(Demand::LEAST)
     }
 
@@ -97,13 +101,19 @@ impl Line {
     /// What is read in the next tick: port and second byte of each.
     fn tick(&mut self) -> Vec<(u16, u8)> {
         let interval = self.interval();
-        self.intake.drain(&interval, &mut self.heard).unwrap();
+        self.tick_of(&interval)
+    }
+
+    fn tick_of(&mut self, interval: &Interval) -> Vec<(u16, u8)> {
+        self.intake.drain(interval, &mut self.heard).unwrap();
         let datagrams = self.heard.datagrams.drain(..);
         datagrams.map(|(port, byte, _)| (port, byte)).collect()
     }
 
+    /// A tick after the one before, however long the machine took.
     fn interval(&mut self) -> Interval {
         self.interval = self.interval.next(Instant::now(), clock::time_of_day());
+        self.interval.ticks[MOST_TICKS] = self.interval.until - TICK;
         self.interval
     }
 }
@@ -145,13 +155,13 @@ fn datagram_came_when_the_kernel_got_it() {
 fn stamp_outside_the_last_ticks_is_not_believed() {
     let until = Instant::now();
     let interval = Interval {
-        ticks: [4, 3, 2, 1].map(|number| until - number * TICK),
+        ticks: [5, 4, 3, 2, 1].map(|number| until - number * TICK),
         until,
         until_real: Duration::from_secs(1_000),
     };
     let at = |seconds: f64| interval.time_of(Some(Duration::from_secs_f64(seconds)));
     assert_eq!(at(1_005.0), until);
-    assert_eq!(at(2.0), until - 4 * TICK);
+    assert_eq!(at(2.0), until - 5 * TICK);
     assert_eq!(interval.time_of(None), until);
     let ago = until - at(999.97);
     assert!(ago.abs_diff(Duration::from_millis(30)) < Duration::from_micros(1));
@@ -167,6 +177,30 @@ fn port_is_read_again_in_the_tick_in_which_its_leg_wants_it() {
         let empty = (1..=ticks).take_while(|_| line.tick().is_empty());
         assert_eq!(empty.count() + 1, ticks, "{time} ms");
     }
+}
+
+#[test]
+fn all_ports_are_read_after_the_worker_was_held_up() {
+    let mut line = Line::new(Demand::LEAST);
+    line.send(&[RTP, 0]);
+    assert_eq!(line.tick().len(), 1);
+    line.send(&[RTP, 1]);
+    let mut interval = line.interval();
+    interval.ticks[MOST_TICKS] = interval.until - 3 * TICK;
+    assert_eq!(line.tick_of(&interval).len(), 1);
+}
+
+#[test]
+fn burst_is_read_before_the_leg_is_asked_when_it_wants_the_next() {
+    let mut line = Line::new(Demand::LEAST);
+    line.send(&[RTP, 0]);
+    line.tick();
+    (1..9).for_each(|byte| line.send(&[RTP, byte]));
+    (0..3).for_each(|_| assert_eq!(line.tick().len(), 0));
+    sleep(TICK);
+    line.heard.asked_after.borrow_mut().clear();
+    assert_eq!(line.tick().len(), 8);
+    assert_eq!(line.heard.asked_after.borrow().as_slice(), [8]);
 }
 
 #[test]
