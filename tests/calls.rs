@@ -164,34 +164,32 @@ fn leg_presses_when_a_fragment_is_nearly_there_and_is_patient_within_one() {
     assert!(patient.count() > growing().count() / 2, "{demands:?}");
 }
 
-#[test]
-fn leg_presses_before_its_utterance_ends_and_is_patient_after_it() {
+/// What the leg demands before the packet that brings the first such line, and after it.
+fn demands_around(event: &str) -> [Demand; 2] {
     let (mut calls, port, _) = one_leg();
     let mut sender = Sender::new("10.0.0.1:4000", 7);
     let mut before = Demand::LEAST;
     for packet in sentence().chunks(160) {
         calls.play(port, &mut sender, packet);
-        if !calls.events("speech_ended").is_empty() {
-            break;
+        let demand = calls.switchboard.demand(port);
+        if !calls.events(event).is_empty() {
+            return [before, demand];
         }
-        before = calls.switchboard.demand(port);
+        before = demand;
     }
+    panic!("no {event}");
+}
+
+#[test]
+fn leg_presses_before_its_utterance_ends_and_is_patient_after_it() {
+    let [before, after] = demands_around("speech_ended");
     assert_eq!(time_within(before), PACKET);
-    assert_eq!(calls.switchboard.demand(port), Demand::LEAST);
+    assert_eq!(after, Demand::LEAST);
 }
 
 #[test]
 fn leg_presses_before_its_utterance_begins() {
-    let (mut calls, port, _) = one_leg();
-    let mut sender = Sender::new("10.0.0.1:4000", 7);
-    let mut before = Demand::LEAST;
-    for packet in sentence().chunks(160) {
-        calls.play(port, &mut sender, packet);
-        if !calls.events("speech_started").is_empty() {
-            break;
-        }
-        before = calls.switchboard.demand(port);
-    }
+    let [before, _] = demands_around("speech_started");
     assert_eq!(time_within(before), PACKET);
 }
 

@@ -339,7 +339,7 @@ impl Intake {
         self.turns[turn].push(place);
     }
 
-    /// Gives a port that waits for its turn another, if its leg wants it sooner now.
+    /// Gives a port that waits for its turn another: it was emptied meanwhile, and its leg may want what follows sooner.
     fn ask_again(&mut self, number: u16, listener: &impl Listener) {
         let Some(&place) = self.places.get(&number) else {
             return;
