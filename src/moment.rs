@@ -38,6 +38,27 @@ impl Moment {
     }
 }
 
+/// The time between two processes in which nobody listened.
+#[derive(Clone, Copy, Debug)]
+pub struct Absence {
+    /// When the state was saved that is gone on with.
+    pub since: Instant,
+    /// When somebody listens again.
+    pub until: Instant,
+}
+
+impl Absence {
+    /// How long it lasts.
+    pub fn duration(self) -> Duration {
+        self.until.saturating_duration_since(self.since)
+    }
+
+    /// A moment from which silence is counted: the absence is none of it.
+    pub fn silent_since(self, moment: Moment) -> Instant {
+        moment.at(self.until)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -873,6 +873,26 @@ fn bye_before_a_transfer_is_not_the_end_of_the_leg() {
     assert_eq!(calls.events("transcript").len(), 4);
 }
 
+/// The pause that ended the call was silence: what comes after it is somebody who speaks.
+#[test]
+fn sender_that_comes_again_after_the_shortest_idle_timeout_is_heard() {
+    let settings = Settings {
+        unregistered_calls: true,
+        idle_timeout: SECOND,
+        ..VirtualCalls::settings()
+    };
+    let mut calls = VirtualCalls::new(settings);
+    let port = calls.switchboard.add_port(20_000);
+    let mut sender = Sender::new("10.0.0.1:4000", 7);
+    calls.play(port, &mut sender, &sentence());
+    calls.pass(SECOND + SECOND / 10);
+    assert_eq!(calls.events("call_ended")[0]["reason"], "idle_timeout");
+    calls.play(port, &mut sender, &sentence());
+    calls.pass(2 * SECOND);
+    assert_eq!(calls.events("call_started").len(), 2);
+    assert_eq!(calls.events("transcript").len(), 2);
+}
+
 /// Story 1 on a line: the leg beside the one that begins the next call still gets the old stream.
 #[test]
 fn old_stream_on_a_sibling_port_is_not_heard_in_the_next_call_of_the_line() {

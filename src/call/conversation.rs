@@ -77,6 +77,8 @@ pub struct Call {
     legs: Vec<Leg>,
     clock: CallClock,
     expected_since: Instant,
+    /// The silence goes back to here, unless something was heard since; no time counts in which nobody listened.
+    silent_since: Instant,
     phase: Phase,
     next_check: Instant,
 }
@@ -129,6 +131,7 @@ impl Call {
             spec,
             clock: CallClock::default(),
             expected_since: now,
+            silent_since: now,
             phase: Phase::Expected,
             next_check: now + CHECK_INTERVAL,
         }
@@ -368,8 +371,12 @@ impl Call {
     }
 
     fn idle_deadline(&self) -> Instant {
-        let last = self.legs.iter().filter_map(Leg::last_heard).max();
-        last.unwrap_or(self.expected_since) + self.spec.idle_timeout
+        self.silent_since() + self.spec.idle_timeout
+    }
+
+    fn silent_since(&self) -> Instant {
+        let heard = self.legs.iter().filter_map(Leg::last_heard);
+        heard.fold(self.silent_since, Instant::max)
     }
 
     /// The first accepted packet starts the call; its line goes before the lines of that packet.

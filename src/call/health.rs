@@ -92,9 +92,11 @@ impl Health {
 
     /// A frame came out of the receiver.
     pub fn note_frame(&mut self, sighting: Sighting, now: Instant) {
-        self.last_frame = Some(now);
+        // What is heard again after a restart may be older than the silence that counts.
+        let now = Some(now);
+        self.last_frame = self.last_frame.max(now);
         if sighting == Sighting::Sound || self.last_sound.is_none() {
-            self.last_sound = Some(now);
+            self.last_sound = self.last_sound.max(now);
         }
     }
 

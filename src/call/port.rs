@@ -105,7 +105,7 @@ impl Port {
         u64::from(self.old_stream.is_some()) + u64::from(self.taken_by.is_some())
     }
 
-    /// The call on the port is over; `old_stream` is what was heard last.
+    /// The call on the port is over; `old_stream` is what was heard last, and may go on.
     pub const fn rest(&mut self, old_stream: Option<OldStream>, now: Instant) {
         self.taken_by = None;
         self.rest = Some(Rest::new(now));

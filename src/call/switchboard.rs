@@ -16,7 +16,7 @@ use crate::call::conversation::{Call, CallSpec, CallUpdate, Phase};
 use crate::call::leg::LegSpec;
 use crate::call::overload::{self, Overload};
 use crate::call::part::Outcome;
-use crate::call::port::{Port, PortUse};
+use crate::call::port::{OldStream, Port, PortUse};
 use crate::call::speech_settings::SpeechSettings;
 use crate::call::stray::{StrayCause, Strays};
 use crate::call::{CallKey, Outbox, Output, PartKey, WallClock};
@@ -518,7 +518,10 @@ impl Switchboard {
             let is_its =
                 |taken: &PortUse| matches!(taken, PortUse::Leg { call, .. } if *call == key);
             if port.taken_by.as_ref().is_some_and(is_its) {
-                port.rest(leg.last_stream(), now);
+                let patience = call.spec().idle_timeout;
+                let goes_on =
+                    |old: &OldStream| now.saturating_duration_since(old.last_packet) < patience;
+                port.rest(leg.last_stream().filter(goes_on), now);
                 self.legs -= 1;
             }
         }

@@ -24,7 +24,7 @@ use crate::speech::utterance::Depth;
 
 /// Raised with every change of what [`SavedCall`] is made of, or a tape: another version's calls are not gone
 /// on with, but ended.
-const LAYOUT: u32 = 5;
+const LAYOUT: u32 = 6;
 
 /// How often calls are saved.
 #[derive(Clone, Copy, Debug)]

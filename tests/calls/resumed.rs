@@ -229,6 +229,40 @@ fn call_that_nobody_listened_to_for_long_is_over() {
 }
 
 #[test]
+fn time_in_which_nobody_listened_is_no_silence_of_the_senders() {
+    let mut talk = Talk::new(Answer::After(Duration::from_millis(300)));
+    talk.go_on(100);
+    // Longer than the idle timeout and what a stalled leg is told after, twice.
+    for _ in 0..2 {
+        let away = 100 * SECOND;
+        assert_eq!(talk.restart(Depth::Checkpoint, away), [None]);
+        talk.calls.pass(SECOND);
+        talk.go_on(100);
+    }
+    assert_eq!(talk.calls.events("call_started").len(), 1);
+    assert!(talk.calls.events("call_ended").is_empty());
+    assert!(talk.calls.events("channel_health").is_empty());
+}
+
+#[test]
+fn silence_before_restarts_counts_for_the_idle_timeout() {
+    let mut talk = Talk::new(Answer::After(Duration::from_millis(300)));
+    talk.go_on(100);
+    for _ in 0..2 {
+        talk.calls.pass(20 * SECOND);
+        talk.restart(Depth::Checkpoint, 100 * SECOND);
+    }
+    talk.calls.pass(19 * SECOND);
+    assert!(talk.calls.events("call_ended").is_empty());
+    talk.calls.pass(SECOND);
+    let ended = talk.calls.events("call_ended");
+    assert_eq!(ended[0]["reason"], "idle_timeout");
+    let stalled = talk.calls.events("channel_health");
+    let said: Vec<_> = stalled.iter().map(|line| &line["state"]).collect();
+    assert_eq!(said, ["stalled", "stalled"], "once a leg");
+}
+
+#[test]
 fn call_that_waits_for_its_last_text_is_closed_by_it_after_the_restart() {
     let mut talk = Talk::new(Answer::Never);
     talk.go_on(150);

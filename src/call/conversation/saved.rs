@@ -11,7 +11,7 @@ use crate::call::switchboard::{PortIndex, Settings};
 use crate::call::{CallKey, Outbox, PartKey};
 use crate::event::{Direction, Metadata};
 use crate::media::CallClock;
-use crate::moment::Moment;
+use crate::moment::{Absence, Moment};
 use crate::speech::utterance::Depth;
 
 /// A [`Call`] between two processes: everything that its lines and its ledger are made of.
@@ -28,6 +28,7 @@ pub struct SavedCall {
     legs: Vec<SavedLeg>,
     origin: Option<Moment>,
     expected_since: Moment,
+    silent_since: Moment,
     phase: Phase,
     next_check: Moment,
 }
@@ -109,19 +110,21 @@ impl Call {
             legs: self.legs.iter().map(|leg| leg.save(depth, now)).collect(),
             origin: self.clock.origin().map(|origin| Moment::new(origin, now)),
             expected_since: Moment::new(self.expected_since, now),
+            silent_since: Moment::new(self.silent_since(), now),
             phase: self.phase,
             next_check: Moment::new(self.next_check, now),
         }
     }
 
-    /// Goes on with what was saved at `saved_at`, on these ports, one a leg.
+    /// Goes on with what was saved before an absence, on these ports, one a leg.
     pub fn restore(
         key: CallKey,
         saved: SavedCall,
         ports: &[PortIndex],
         settings: &Arc<Settings>,
-        saved_at: Instant,
+        absence: Absence,
     ) -> Self {
+        let saved_at = absence.since;
         let spec = saved.spec(ports);
         let leg = |(channel, (leg, saved)): (u8, (&_, SavedLeg))| {
             let context = Context {
@@ -130,7 +133,7 @@ impl Call {
                 channel,
                 port: saved.port(),
             };
-            Leg::restore(saved, context, Clone::clone(leg), settings, saved_at)
+            Leg::restore(saved, context, Clone::clone(leg), settings, absence)
         };
         let legs = (0_u8..).zip(spec.legs.iter().zip(saved.legs)).map(leg);
         Self {
@@ -138,6 +141,7 @@ impl Call {
             legs: legs.collect(),
             clock: CallClock::started_at(saved.origin.map(|origin| origin.at(saved_at))),
             expected_since: saved.expected_since.at(saved_at),
+            silent_since: absence.silent_since(saved.silent_since),
             phase: saved.phase,
             next_check: saved.next_check.at(saved_at),
             spec,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Health;
 use crate::event::HealthState;
-use crate::moment::Moment;
+use crate::moment::{Absence, Moment};
 
 /// A [`Health`] between two processes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -33,9 +33,9 @@ impl Health {
         }
     }
 
-    /// Goes on with what was saved at `saved_at`.
-    pub fn restore(saved: SavedHealth, saved_at: Instant) -> Self {
-        let instant = |moment: Moment| moment.at(saved_at);
+    /// Goes on with what was saved before an absence, which is nobody's silence.
+    pub fn restore(saved: SavedHealth, absence: Absence) -> Self {
+        let instant = |moment| absence.silent_since(moment);
         Self {
             told: saved.told,
             detail: saved.detail,

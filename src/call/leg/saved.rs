@@ -17,7 +17,7 @@ use crate::call::{Outbox, PartKey};
 use crate::event::{GapReason, Role, RoleSource};
 use crate::media::receiver::{ExpectedSource, Receiver, SavedReceiver};
 use crate::media::{Law, Samples};
-use crate::moment::Moment;
+use crate::moment::{Absence, Moment};
 use crate::speech::utterance::{Depth, SavedSegmenter, Segmenter};
 
 /// A [`Leg`] between two processes.
@@ -98,14 +98,15 @@ impl Leg {
         }
     }
 
-    /// Goes on with what was saved at `saved_at`.
+    /// Goes on with what was saved before an absence.
     pub(in crate::call) fn restore(
         saved: SavedLeg,
         context: Context,
         spec: LegSpec,
         settings: &Arc<Settings>,
-        saved_at: Instant,
+        absence: Absence,
     ) -> Self {
+        let saved_at = absence.since;
         let instant = |moment: Moment| moment.at(saved_at);
         let expected = spec.expected_source;
         let receiver = Arc::clone(&settings.receiver);
@@ -125,7 +126,7 @@ impl Leg {
             parts: saved.parts,
             ledger: saved.ledger,
             loss: saved.loss,
-            health: Health::restore(saved.health, saved_at),
+            health: Health::restore(saved.health, absence),
             feedback,
             heard: saved.heard,
             left_at: saved.left_at.map(instant),

@@ -9,6 +9,7 @@ use crate::call::leg::UnsettledPart;
 use crate::call::port::PortUse;
 use crate::call::{CallKey, PartKey};
 use crate::event::EndReason;
+use crate::moment::Absence;
 
 /// A call of which nothing was heard for so long because nobody listened is over: its PBX has had
 /// to end it somehow, and could not tell.
@@ -65,7 +66,11 @@ impl Switchboard {
     /// Goes on with a call that another process saved at `saved_at`; one that cannot go on is ended
     /// here, with the text of its last words.
     pub fn resume(&mut self, saved: SavedCall, saved_at: Instant, now: Instant) -> Resumed {
-        let away = now.saturating_duration_since(saved_at);
+        let absence = Absence {
+            since: saved_at,
+            until: now,
+        };
+        let away = absence.duration();
         let ports: Vec<_> = saved.ports().map(|port| self.find_free(port)).collect();
         let gone = ports.iter().find_map(|found| found.err());
         let too_late = (away > RESUMED_WITHIN).then_some(Hindrance::TooLate(away));
@@ -81,7 +86,7 @@ impl Switchboard {
                 self.legs += 1;
             }
         }
-        let call = Call::restore(key, saved, &ports, &self.settings, saved_at);
+        let call = Call::restore(key, saved, &ports, &self.settings, absence);
         let parts = call.unsettled_parts().collect();
         self.insert(call);
         if hindrance.is_some() {
