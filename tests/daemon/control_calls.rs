@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::support::control::{Client, address};
 use crate::support::metrics::Metrics;
+use crate::support::ports::free_address;
 use crate::support::{Daemon, Recogniser, Speech, balanced, run_sender};
 use callscribe::service::config::ServiceConfig;
 use serde_json::{Value, json};
@@ -386,10 +387,7 @@ fn leg_that_waits_for_the_quota_is_told_from_the_one_whose_session_is_open() {
 
 #[test]
 fn leg_whose_recogniser_is_away_says_why_until_its_text_is_there() {
-    let address_of_service = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap()
-    };
+    let address_of_service = free_address();
     let asr = format!("endpoint = \"ws://{address_of_service}\"\ngive-up-after-ms = 1000\n");
     let spool = |_: &[u16]| "[spool]\ndirectory = \"{folder}/spool\"\n".to_owned();
     let daemon = Daemon::start_asking(&asr, 2, ServiceConfig::default(), spool);

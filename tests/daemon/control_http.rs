@@ -8,12 +8,13 @@
 )]
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::control::{Client, read_answer};
+use crate::support::ports::free_address;
 use crate::support::{Daemon, free_ports, wait_for};
 use callscribe::service::config::ServiceConfig;
 use serde_json::{Value, json};
@@ -155,11 +156,7 @@ fn clients_that_never_finish_hold_nobody_up_and_are_given_up() {
 
 #[test]
 fn loopback_port_serves_programs_and_no_web_page() {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = free_address().port();
     let (_daemon, _) = daemon(format!("[control]\nlisten = \"127.0.0.1:{port}\"\n"));
     let ask = |headers: &str| {
         let connect = || TcpStream::connect(("127.0.0.1", port)).ok();
@@ -279,7 +276,7 @@ fn get(port: u16, path: &str, headers: &str) -> String {
 fn page_on_an_address_of_the_network_is_for_those_with_a_password() {
     let folder = tempfile::tempdir().unwrap();
     let (users, right) = password_file(folder.path());
-    let port = free_port();
+    let port = free_address().port();
     let (daemon, client) = daemon(format!(
         "[control]\nlisten = \"0.0.0.0:{port}\"\npassword-file = {users:?}\n"
     ));
@@ -328,7 +325,7 @@ fn page_on_an_address_of_the_network_is_for_those_with_a_password() {
 fn guessing_is_slow_and_keeps_nobody_out_who_was_let_in() {
     let folder = tempfile::tempdir().unwrap();
     let (users, right) = password_file(folder.path());
-    let port = free_port();
+    let port = free_address().port();
     let (_daemon, client) = daemon(format!(
         "[control]\nlisten = \"127.0.0.1:{port}\"\npassword-file = {users:?}\n"
     ));
@@ -421,9 +418,4 @@ fn address_of_the_network_without_passwords_stops_the_start() {
         assert_eq!(run.status.code(), Some(code), "{control}: {said}");
         assert!(said.contains(says), "{control}: {said}");
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }

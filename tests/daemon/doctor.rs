@@ -17,6 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::control::{Client, address};
+use crate::support::ports::free_address;
 use crate::support::{Daemon, Speech, free_ports, line_of, run_sender, spawn_sender, wait_for};
 use callscribe::service::config::ServiceConfig;
 use callscribe::service::gate::{Credentials, User};
@@ -227,10 +228,7 @@ fn stranger_is_named_with_what_keeps_him_out() {
 
 #[test]
 fn recogniser_that_is_down_is_told_with_the_step_that_fails() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let nobody = free_address();
     let asr = format!("endpoint = \"ws://{nobody}\"\ngive-up-after-ms = 1000");
     let mut daemon = Daemon::start_asking(&asr, 1, ServiceConfig::default(), line_of);
     let speech = Speech {

@@ -6,12 +6,13 @@
 )]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::support::control::{self, Client};
+use crate::support::ports::free_address;
 use crate::support::{Daemon, Recogniser, Speech, line_of, run_sender, spawn_sender, wait_for};
 use callscribe::service::config::{EngineConfig, ServiceConfig};
 use callscribe::service::engine::scripted::{Says, Script};
@@ -273,11 +274,6 @@ fn delay_of(browser: &Browser, line: &Value) -> i64 {
     let script = format!("return window.shown[{}];", line["text"]);
     let shown = wait_for(PATIENCE, || browser.run(&script).as_i64());
     shown.expect("the text is shown") - made.as_millisecond()
-}
-
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }
 
 /// A program that ends with the test.

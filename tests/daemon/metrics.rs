@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::support::control::{Client, address};
 use crate::support::metrics::{Metrics, families};
+use crate::support::ports::free_address;
 use crate::support::{Daemon, Recogniser, Speech, line_of, run_sender, wait_for};
 use callscribe::service::config::ServiceConfig;
 use callscribe::service::gate::{Credentials, User};
@@ -113,10 +114,7 @@ fn call_is_counted_from_its_packets_to_its_text() {
 
 /// A daemon whose recogniser is away, with a spool, and where the recogniser would be.
 fn daemon_alone() -> (Daemon, std::net::SocketAddr) {
-    let address = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap()
-    };
+    let address = free_address();
     let asr = format!("endpoint = \"ws://{address}\"\ngive-up-after-ms = 1000\n");
     let more = |ports: &[u16]| {
         format!(

@@ -16,6 +16,7 @@ use std::process::{Command, Output};
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::support::ports::free_address;
 use crate::support::{Daemon, Speech, balanced, free_ports, line_of, run_sender, spawn_sender};
 use callscribe::service::config::{EngineConfig, ServiceConfig};
 use callscribe::service::engine::scripted::Script;
@@ -132,10 +133,7 @@ fn service_without_a_model_says_where_it_looked_and_how_to_get_one() {
 
 #[test]
 fn unreachable_recogniser_is_told_at_the_start_and_its_speech_becomes_a_gap() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let nobody = free_address();
     let asr = format!("endpoint = \"ws://{nobody}\"\ngive-up-after-ms = 1000");
     let mut daemon = Daemon::start_asking(&asr, 1, ServiceConfig::default(), line_of);
     speak(

@@ -1,7 +1,6 @@
 //! The built daemon and a scripted recogniser for it, as one thing to drive from a test.
 #![expect(
     clippy::disallowed_methods,
-    clippy::disallowed_types,
     clippy::unwrap_used,
     reason = "tests of the whole program live in real time, with real sockets"
 )]
@@ -15,15 +14,15 @@
 pub mod control;
 pub mod metrics;
 pub mod openapi;
+pub mod ports;
 pub mod sip;
 
+pub use ports::free_ports;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -462,25 +461,6 @@ pub fn wait_for<T>(within: Duration, mut look: impl FnMut() -> Option<T>) -> Opt
             None => thread::sleep(Duration::from_millis(10)),
         }
     }
-}
-
-/// The first of so many UDP ports in a row that nobody uses, even.
-pub fn free_ports(count: u16) -> u16 {
-    // Tests of one program run at once, and so may several programs: each looks elsewhere.
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let process = u16::try_from(std::process::id() % 300).unwrap() * 40;
-    for _ in 0..1000 {
-        let first = 10_000 + process + NEXT.fetch_add(count.next_multiple_of(2), Ordering::Relaxed);
-        let bind = |port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port));
-        if (first..first + count)
-            .map(bind)
-            .collect::<Result<Vec<_>, _>>()
-            .is_ok()
-        {
-            return first;
-        }
-    }
-    panic!("no {count} free UDP ports in a row");
 }
 
 /// The tones of [`tone_code`] are no speech to the network, and rightly so.

@@ -7,8 +7,9 @@ use callscribe::service::config::ServiceConfig;
 use serde_json::Value;
 
 use crate::spool::account::Account;
-use crate::spool::station::{Station, ended, free_address, is_long};
+use crate::spool::station::{Station, ended, is_long};
 use crate::support::Recogniser;
+use crate::support::ports::free_address;
 
 const SOON: Duration = Duration::from_secs(60);
 

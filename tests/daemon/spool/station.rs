@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -211,14 +210,6 @@ pub(crate) fn ended(calls: usize) -> impl FnMut(&[Value]) -> bool {
         let ended = lines.iter().filter(|line| line["event"] == "call_ended");
         ended.count() >= calls
     }
-}
-
-/// An address where nobody listens yet.
-pub(crate) fn free_address() -> std::net::SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
 }
 
 /// Whether minutes are wanted.
