@@ -194,6 +194,22 @@ fn speech_whose_audio_is_gone_is_a_gap_and_the_call_goes_on() {
 }
 
 #[test]
+fn closed_part_whose_audio_is_gone_is_a_gap_at_once_though_nothing_is_said_after_it() {
+    let mut talk = Talk::new(Answer::Never);
+    talk.go_on(230);
+    assert_eq!(talk.calls.events("speech_ended").len(), 1);
+    talk.restart_as(Restart {
+        depth: Depth::Checkpoint,
+        away: Duration::ZERO,
+        is_audio_lost: true,
+    });
+    let said: Vec<_> = talk.calls.events("gap");
+    assert_eq!(said[0]["reason"], "shutdown");
+    talk.hang_up();
+    assert_ledger_adds_up(&talk);
+}
+
+#[test]
 fn call_whose_port_is_gone_ends_with_the_text_of_its_last_words() {
     let mut talk = Talk::new(Answer::After(Duration::from_millis(300)));
     talk.go_on(100);

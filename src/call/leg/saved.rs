@@ -173,7 +173,8 @@ impl Leg {
         self.parts.settle(key.utterance, key.part, outcome);
         if self.open_part == Some(key) {
             self.segmenter.handle_end();
+            self.drain(outbox, now);
         }
-        self.drain(outbox, now);
+        self.publish_settled(outbox, now);
     }
 }
