@@ -17,8 +17,8 @@ fn killed_daemon_loses_no_word_that_it_had_received() {
     const TURN: u64 = 3;
     const TURNS: u64 = 13;
     const SECONDS: u64 = TURN * TURNS;
-    // What is in the sockets goes with them: systemd would keep them. Of the tick that a kill strikes, a packet.
-    const STRUCK_MS: u64 = 20;
+    // What is in the sockets goes with them: systemd would keep them. A leg is read every fourth tick at the latest.
+    const STRUCK_MS: u64 = 80;
     let service = Recogniser::start_as(ServiceConfig::default());
     let asr = format!("endpoint = {:?}", service.endpoint());
     let mut station = Station::new(LINES, &asr, "");

@@ -34,9 +34,10 @@ impl Station {
             .iter()
             .map(|port| format!("[[line]]\nname = \"l{port}\"\nlegs = [{{ port = {port} }}]\n"))
             .collect();
+        // A hole that is filled sounds like another second now and then.
         let config = format!(
             "[rtp]\nbind-address = \"127.0.0.1\"\nport-range = \"{first}-{last}\"\n\
-             idle-timeout-ms = 2000\n[speech]\ndetector = \"webrtc\"\n[asr]\n{asr}\n\
+             conceal-loss = false\nidle-timeout-ms = 2000\n[speech]\ndetector = \"webrtc\"\n[asr]\n{asr}\n\
              [events]\nsocket = {socket:?}\n{more}\n{legs}"
         );
         fs::write(folder.path().join("callscribe.toml"), config).unwrap();
