@@ -168,6 +168,8 @@ struct Port {
     misses: u8,
     /// How often it was its turn, as far as it goes.
     turns: u8,
+    /// The tick of its next turn; one that is over while epoll watches it.
+    due: usize,
 }
 
 /// A datagram as it was read, and the place of its port.
@@ -219,6 +221,7 @@ impl Intake {
             demand: Demand::LEAST,
             misses: 0,
             turns: 0,
+            due: 0,
         });
         self.places.insert(number, place);
         self.ready.reserve(self.ports.len());
@@ -328,27 +331,29 @@ impl Intake {
         if port.misses >= PATIENCE
             && epoll::modify(&self.epoll, &port.socket, name(place), ONCE).is_ok()
         {
-            port.misses = 0;
+            (port.misses, port.due) = (0, self.tick);
             return;
         }
-        let ticks = match port.demand {
-            Demand::Within(time) if port.misses == 0 => ticks_in(time, self.tick_time),
-            Demand::Within(_) | Demand::All => 1,
-        };
-        let turn = (self.tick + ticks) % self.turns.len();
+        port.due = self.tick + port.ticks_to_wait(port.demand, self.tick_time);
+        let turn = port.due % self.turns.len();
         self.turns[turn].push(place);
     }
 
-    /// Gives a port that waits for its turn another: it was emptied meanwhile, and its leg may want what follows sooner.
+    /// Gives a port that waits for its turn an earlier one, if its leg wants what follows sooner now that it was emptied.
     fn ask_again(&mut self, number: u16, listener: &impl Listener) {
         let Some(&place) = self.places.get(&number) else {
             return;
         };
-        for turn in &mut self.turns {
-            if let Some(found) = turn.iter().position(|&waiting| waiting == place) {
-                turn.swap_remove(found);
-                return self.give_turn(place, listener);
-            }
+        let port = &self.ports[place];
+        let ticks = port.ticks_to_wait(listener.demand(port.index), self.tick_time);
+        if self.tick + ticks >= port.due {
+            return;
+        }
+        let turn = port.due % self.turns.len();
+        let mut waiting = self.turns[turn].iter();
+        if let Some(found) = waiting.position(|&waiting| waiting == place) {
+            self.turns[turn].swap_remove(found);
+            self.give_turn(place, listener);
         }
     }
 
@@ -420,6 +425,14 @@ impl Intake {
 }
 
 impl Port {
+    /// How many ticks its leg can wait for what comes next.
+    fn ticks_to_wait(&self, demand: Demand, tick_time: Duration) -> usize {
+        match demand {
+            Demand::Within(time) if self.misses == 0 => ticks_in(time, tick_time),
+            Demand::Within(_) | Demand::All => 1,
+        }
+    }
+
     /// Reads the next datagram; `false` if there is none.
     fn read(&self, to: &mut Read, control: &mut [u8], interval: &Interval) -> bool {
         let mut room = [IoSliceMut::new(&mut to.bytes)];

@@ -296,6 +296,23 @@ fn what_a_stream_sent_before_its_bye_is_heard_before_it() {
 }
 
 #[test]
+fn stream_that_rtcp_has_emptied_is_read_sooner_where_its_leg_wants_that() {
+    for (before, after, ticks) in [(Demand::LEAST, SOON, 0), (SOON, Demand::LEAST, 3)] {
+        let mut line = Line::new(before);
+        line.send(&[RTP, 0]);
+        line.tick();
+        line.heard.demand = Some(after);
+        line.send_rtcp(&BYE);
+        let [stream, rtcp] = line.ports;
+        line.send(&[RTP, 1]);
+        assert_eq!(line.tick(), [(stream, 1), (rtcp, 203)]);
+        line.send(&[RTP, 2]);
+        let empty = (0..9).take_while(|_| line.tick().is_empty());
+        assert_eq!(empty.count(), ticks, "{before:?}");
+    }
+}
+
+#[test]
 fn stream_keeps_its_order_whichever_port_has_something_first() {
     let mut line = Line::new(SOON);
     line.send_rtcp(&BYE);
